@@ -1,6 +1,6 @@
 /**
- * Finds whose access a change may take away: the channels or patterns to check again. Either a row
- * that gave access has changed or is gone, or a new row takes the place of one that gave access.
+ * Finds the channels or patterns whose access a change of a row may end, so that it is checked
+ * again. A row that gave access has changed or is deleted, or a new row takes its place.
  */
 
 import type { Relation } from '../decode/relation.ts';
@@ -18,16 +18,16 @@ import { RowError } from './values/row-error.ts';
 interface Guard {
   readonly schema: AccessSchema;
   readonly pattern: string;
-  /** Finds which channel a row gives access to; undefined if one row does not show that. */
+  /** Finds the channel that a row gives access to; undefined if one row does not show that. */
   readonly bound: BoundView | undefined;
-  /** Whether an additional row never takes access away. */
+  /** Whether an additional row never ends access. */
   readonly onlyGrows: boolean;
-  /** The parts of the rows that it reads; undefined: possibly all. */
+  /** The columns that it reads; undefined if it may read all. */
   readonly seen: SeenRows | undefined;
 }
 
 /**
- * The access views over one table, and the parts of it that they read. Views that read the same
+ * The access views over one table, and the columns of it that they read. Views that read the same
  * columns share one SeenRows.
  */
 interface Guards {
@@ -45,7 +45,7 @@ export interface RecheckSink {
   recheck(schema: AccessSchema, pattern: string, channel?: string): void;
 }
 
-const NOBODY: Guards = { guards: [], seen: [] };
+const NO_GUARDS: Guards = { guards: [], seen: [] };
 
 export class AccessGuards {
   readonly #views: GuardViews;
@@ -62,15 +62,15 @@ export class AccessGuards {
     this.#answers = answers;
   }
 
-  /** Forgets tables and rows: a new stream may describe different ones. */
+  /** Drops the tables and rows: a new stream may describe different ones. */
   reset(): void {
     this.#tables.clear();
     this.#memory.clear();
   }
 
   /**
-   * Fits the access views to the table at this point of the WAL, whose rows may have changed.
-   * Returns whether there are any.
+   * Binds the access views to the table as it is at this point of the WAL. Returns whether any view
+   * reads it.
    */
   bind(relation: Relation): boolean {
     const seen = new Map<string, SeenRows>();
@@ -113,8 +113,8 @@ export class AccessGuards {
   }
 
   /**
-   * Handles a row that gave access and has changed or is gone. If evaluating it fails, it may have
-   * given access to anything.
+   * Handles a row that gave access and has changed or is deleted. If its evaluation fails, every
+   * channel of the pattern is checked again.
    */
   #guard(guard: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
     try {
@@ -153,7 +153,7 @@ export class AccessGuards {
   }
 
   #of(relation: Relation): Guards {
-    return this.#tables.get(relation.oid) ?? NOBODY;
+    return this.#tables.get(relation.oid) ?? NO_GUARDS;
   }
 
   #name(bound: BoundView, row: Tuple, channel: ByteWriter): boolean {

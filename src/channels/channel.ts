@@ -22,9 +22,7 @@ export interface ChannelView extends ServedView {
   readonly pattern: Pattern;
   /** The tables that it reads, the base table first. */
   readonly tables: readonly [CatalogTable, ...CatalogTable[]];
-  /**
-   * The relation whose changed rows are the view's: the oid of its table, or `join.relation`.
-   */
+  /** The relation whose changes are bound to the view: the oid of its table, or `join.relation`. */
   readonly source: number;
   /**
    * The view's oid, and the version of its columns in its tables. Postgres does not alter a column
@@ -39,12 +37,12 @@ export interface ChannelView extends ServedView {
   readonly remote: RemoteQuery | undefined;
   /** Set if the view joins tables. */
   readonly join: JoinPlan | undefined;
-  /** Where its rows are evaluated and why, for people. */
+  /** Where its rows are evaluated and why, in words. */
   readonly path: string;
   /**
-   * Fits the view to the columns of the table as they come in the WAL. Returns a SnoError if they
-   * do not fit, because the table is being altered. The channel is then unavailable until the
-   * definition that follows.
+   * Binds the view to the columns of the table as the WAL describes them. Returns a SnoError if
+   * they do not fit, because the table is being altered. The channel is then unavailable until the
+   * new definition arrives.
    */
   bind(relation: Relation, answers: RemoteAnswers): BoundView | SnoError;
 }
@@ -77,10 +75,10 @@ export interface BoundView {
   keyDiffers(oldRow: Tuple, newRow: Tuple): boolean;
 }
 
-/** An access view, or a presence view or send view, which have its form. */
+/** An access view, presence view or send view. */
 export interface AccessView extends ServedAccess {
   readonly pattern: Pattern;
-  /** Causes of lost access that Snö does not notice, for people. */
+  /** Causes of ended access that Snö does not detect, in words. */
   readonly warnings: readonly string[];
 }
 
@@ -94,9 +92,7 @@ export interface RemoteQuery {
   readonly unchecked: string | undefined;
   /** The table's columns that are its parameters, after the first; see remote/view.ts. */
   readonly columns: readonly CatalogTableColumn[];
-  /**
-   * For each column, whether its text is sent as the only element of an array's text, or as it is.
-   */
+  /** For each column, whether its text is sent as the only element of an array's text. */
   readonly asElement: readonly boolean[];
   /** Number of placeholders in the answer. */
   readonly valueCount: number;
@@ -116,7 +112,7 @@ export interface RemoteRows {
 export interface RowsToAsk {
   readonly query: RemoteQuery;
   readonly rows: RemoteRows;
-  /** Keeps the answers: one for each row, from this one on. */
+  /** Stores the answers, one for each row, starting with row `from`. */
   put(answers: readonly RemoteAnswer[], from: number): void;
 }
 

@@ -3,8 +3,8 @@ import type { ByteWriter } from '../memory/byte-writer.ts';
 import type { AccessSchema } from './catalog/catalog.ts';
 
 /**
- * Receives the effects of a commit on channels from the router. Calls come in the order of the WAL,
- * between begin and commit.
+ * Receives the effects of a commit on channels from the router. Calls are in the order of the WAL,
+ * between `begin` and `commit`.
  */
 export interface EventSink {
   /**
@@ -29,16 +29,16 @@ export interface EventSink {
    * A row enters the channel with some values unknown, so subscribers cannot keep a correct copy.
    */
   incomplete(pattern: string, channel: ByteWriter): void;
-  /** From this commit on, the pattern has another meaning, or none. */
+  /** From this commit on, the pattern has another definition, or is no longer served. */
   redefined(pattern: string, how: 'changed' | 'dropped'): void;
   /**
-   * The commit changes rows that a view which joins reads, with or without events: snapshots of the
+   * The commit changes rows that a view with joins reads, with or without events: snapshots of the
    * pattern must see such commits in their order.
    */
   touched(pattern: string): void;
   /**
-   * The commit may end what the view of this schema allows: in a channel, or in every channel of
-   * the pattern.
+   * The commit may change the answers of this schema's view: for one channel, or for every channel
+   * of the pattern.
    */
   recheck(schema: AccessSchema, pattern: string, channel?: string): void;
   commit(endLsn: Lsn): void;

@@ -1,6 +1,6 @@
 /**
- * How a view that joins finds its rows. A joined row has the columns of all tables, one table after
- * the other.
+ * Describes how a view with joins finds its rows. A joined row has the columns of all tables, one
+ * table after the other.
  */
 import type { Tuple } from '../decode/tuple.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog/catalog.ts';
@@ -22,42 +22,42 @@ export interface JoinedTable {
 
 /** Two columns that are equal, as attribute numbers. */
 export interface JoinPair {
-  /** The column of the table that is joined to. */
+  /** The column of the earlier table. */
   readonly from: number;
-  /** The column of the joined table. All pairs together are a unique key of it. */
+  /** The column of the joined table. The columns of all pairs are a unique key of it. */
   readonly key: number;
-  /** The type to which a text is cast that is looked up, as SQL. */
+  /** The type to which a looked-up text is cast, as SQL. */
   readonly type: string;
 }
 
 export interface JoinStep {
-  /** `exists`: looks whether a table has a row; a joined row has the answer, and no row of it. */
+  /** `exists`: tests whether a table has a row. The joined row has only the result. */
   readonly kind: 'inner' | 'left' | 'exists';
   /** Index of the joined table. */
   readonly to: number;
   /** Index of the table whose columns are compared, which comes before it. */
   readonly from: number;
   readonly pairs: readonly JoinPair[];
-  /** What else the ON of a left join, or the WHERE of a subquery, demands of the joined row. */
+  /** The further conditions of a left join's ON, or of a subquery's WHERE, on the joined row. */
   readonly condition: ((row: Tuple) => boolean) | undefined;
-  /** A column of the joined table that is NULL in the rows that count, as an attribute number. */
+  /** Attribute number of a column of the joined table; only rows where it is NULL count. */
   readonly nullIn: number | undefined;
-  /** A column of the table that is joined to. If it is not NULL, no row is found. */
+  /** Attribute number of a column of the earlier table. If it is not NULL, no row is found. */
   readonly nullFrom: number | undefined;
-  /** For `exists`, the answer's position in a joined row. */
+  /** For `exists`, the result's position in a joined row. */
   readonly answer: number | undefined;
 }
 
 export interface JoinPlan {
-  /** Names the joined rows as if they were those of a table: no oid of a table is that large. */
+  /** The joined rows' relation, in place of a table's oid: larger than any oid. */
   readonly relation: number;
   /** The base table first. */
   readonly tables: readonly JoinedTable[];
   /** One for each joined table, in their order. */
   readonly steps: readonly JoinStep[];
-  /** The columns of a joined row: those of the tables, then answers of subqueries. */
+  /** The columns of a joined row: those of the tables, then the results of subqueries. */
   readonly columns: readonly CatalogTableColumn[];
-  /** Values that are computed of a joined row, by position: true, false or NULL (1, 0, -1). */
+  /** Values computed from a joined row, by position: 1 true, 0 false, -1 NULL. */
   readonly computed: readonly { readonly at: number; readonly of: (row: Tuple) => number }[];
   /** Set if Postgres evaluates joined rows: the positions of the query's columns. */
   readonly asked: readonly number[] | undefined;

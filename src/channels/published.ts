@@ -1,5 +1,5 @@
 /**
- * Messages published by hand. In the WAL (prefix `sno.publish`, written by the SQL function
+ * Parses published messages. In the WAL (prefix `sno.publish`, written by the SQL function
  * sno.publish), a message is `channel LF event LF data`. The data is JSON text and is not parsed.
  * With pg_notify, a message is a JSON object.
  */
@@ -41,8 +41,8 @@ const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}
 const TRACEPARENT_BYTES = 55;
 
 /**
- * Parses a `sno.trace` message, which the SQL function sno.trace writes. Any role may write one by
- * itself, so it is checked again. Undefined: it is not a traceparent.
+ * Parses a `sno.trace` message, which the SQL function sno.trace writes. Any role may write such a
+ * message without the function, so it is checked again. Undefined if it is not a traceparent.
  */
 export function parseTrace(buffer: Buffer, start: number, end: number): string | undefined {
   if (end - start !== TRACEPARENT_BYTES) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Postgres's answers for rows that this process cannot evaluate. Each is kept by the packet in
- * which the row came, until that packet is handled.
+ * Postgres's answers for rows that this process cannot evaluate. An answer is stored under the
+ * packet that contains the row, until the packet is handled.
  */
 import { NULL, type Tuple } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
@@ -10,11 +10,11 @@ import { RowError } from './values/row-error.ts';
 export interface RemoteRow {
   /** Text of each placeholder; null if it is NULL. */
   readonly placeholders: readonly (Buffer | null)[];
-  /** Text of row_to_json; null if only the key was known, so that it was not asked for. */
+  /** Text of row_to_json; null if only the row's key was known. */
   readonly data: Buffer | null;
 }
 
-/** Undefined: the WHERE is not true. */
+/** Undefined if the WHERE is not true. */
 export type RemoteAnswer = RemoteRow | RowError | undefined;
 
 export type Side = 'oldRow' | 'newRow';
@@ -34,7 +34,7 @@ export class RemoteAnswers {
     answers.set(`${side} ${pattern}`, answer);
   }
 
-  /** The answer for a joined row of a transaction, which is found by its content. */
+  /** Stores the answer for a joined row of a transaction, under the row's content. */
   putJoined(xid: number, pattern: string, content: string, answer: RemoteAnswer): void {
     let answers = this.#joined.get(xid);
     if (answers === undefined) {
@@ -44,7 +44,7 @@ export class RemoteAnswers {
     answers.set(`${pattern} ${content}`, answer);
   }
 
-  /** A transaction begins whose joined rows are handled next. */
+  /** Begins a transaction: `takeJoined` returns its answers. */
   begin(xid: number): void {
     this.#xid = xid;
   }

@@ -1,6 +1,6 @@
 /**
- * Works out which channels each change belongs to, and what it does to them. The work per row
- * depends only on the number of channel views on its table.
+ * Finds the channels of each changed row, and writes their events. The work per row depends only on
+ * the number of channel views on its table.
  */
 
 import type { ChangeHandler } from '../decode/change.ts';
@@ -24,7 +24,7 @@ import { RowError } from './values/row-error.ts';
 export interface ViewSource extends ChannelViews {
   /** The access views that read the table. */
   accessOf(tableOid: number): readonly AccessSource[];
-  /** The pattern of this channel name; undefined if no pattern fits it. */
+  /** The pattern of this channel name; undefined if no pattern matches it. */
   patternOf(channel: string): string | undefined;
 }
 
@@ -35,13 +35,12 @@ export interface RouterEvents extends FitEvents {
    * whose meaning changed.
    */
   catalog(json: string, lsn: Lsn): Iterable<Redefinition>;
-  /** One of Snö's own transactional markers has committed. */
+  /** A transaction with a marker of Snö has committed. */
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
   counted(op: keyof typeof OP | 'message'): void;
   /** A commit was read. `rows`: its changed rows of tables that views read. */
   committed(rows: number): void;
-  /** The counts of a pattern. */
   countsOf(pattern: string): PatternCounts;
   /** Evaluating the view over a row of a commit failed. */
   failed(pattern: string, error: RowError): void;
@@ -76,7 +75,7 @@ export class Router implements ChangeHandler {
   #committedAt = 0;
   #markers: string[] = [];
   /**
-   * The patterns that need no more events in this commit: their subscribers are reset at its end.
+   * The patterns that get no more events in this commit: their subscribers are reset at its end.
    */
   readonly #void = new Set<string>();
   /** Where the event being written begins; CLOSED if none is being written. */
@@ -95,12 +94,12 @@ export class Router implements ChangeHandler {
     this.#events = events;
   }
 
-  /** Fits the views to the tables again, after the definitions changed. */
+  /** Binds the views to the tables again, after the definitions changed. */
   rebind(): void {
     for (const relation of this.#relations.values()) this.relation(relation);
   }
 
-  /** Forgets the tables: a new stream describes them again. */
+  /** Drops the tables: a new stream describes them again. */
   reset(): void {
     this.#relations.clear();
     this.#routes.clear();
@@ -192,7 +191,7 @@ export class Router implements ChangeHandler {
   commit(endLsn: Lsn): void {
     if (!this.#fresh) return;
     this.#fresh = false;
-    this.#routes.tellFit();
+    this.#routes.reportFit();
     this.#sink.commit(endLsn);
     this.#events.committed(this.#rows);
     for (const id of this.#markers) this.#events.marker(id);
@@ -229,8 +228,8 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * A query of the view over such a row fails, so nothing that subscribers hold of the pattern is
-   * right any more.
+   * Resets the pattern after the evaluation of a row failed: a query of the view would fail too, so
+   * subscribers' copies are no longer correct.
    */
   #failed({ pattern }: Route, error: unknown): void {
     if (!(error instanceof RowError)) throw error;
@@ -263,8 +262,9 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * Writes an insert or update. `oldRow`: the row as it was in this channel, if the WAL has it.
-   * `moved`: the row comes from elsewhere, so no client of this channel has its unchanged values.
+   * Writes an insert or update. `oldRow`: the row's earlier state in this channel, if the WAL has
+   * it. `moved`: the row was in another channel, so clients of this channel lack its unchanged
+   * values.
    */
   #put(
     op: 'insert' | 'update',
@@ -314,8 +314,8 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * The record of what the view showed of the row. Undefined: the WAL has only the row's identity.
-   * `dataAt`: the place of the new row's JSON, which ends the event so far.
+   * The record of the row's old values in the view; undefined if the WAL has only the row's
+   * identity. `dataAt`: start of the new row's JSON, which ends at the end of `sink.bytes`.
    */
   #oldValues(bound: BoundView, row: Tuple, dataAt: number): ByteWriter | undefined {
     if (row.keyOnly) return undefined;

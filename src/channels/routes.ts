@@ -1,6 +1,6 @@
 /**
- * The routes of rows: each channel view, fitted to its table as the WAL describes it. Also reports
- * the views that do not fit.
+ * The routes of rows: each channel view, bound to its table as the WAL describes it. Also reports
+ * views that do not fit their tables.
  */
 import type { Relation } from '../decode/relation.ts';
 import { SnoError } from '../errors.ts';
@@ -15,20 +15,20 @@ export interface ChannelViews {
 
 export interface FitEvents {
   /**
-   * Rows of a commit could not be read: the view does not fit the table, even by the definitions of
-   * that commit.
+   * A commit's rows could not be evaluated: the view does not fit the table, even by the
+   * definitions at the end of that commit.
    */
   unfit(pattern: string, error: SnoError): void;
-  /** A view that did not fit its table fits it again. */
+  /** A view that was reported as unfit fits its table again. */
   fit(pattern: string): void;
 }
 
 export interface Route {
   readonly pattern: string;
   readonly counts: PatternCounts;
-  /** Undefined: the view does not fit the table, so its rows cannot be read. */
+  /** Undefined if the view does not fit the table. */
   readonly bound: BoundView | undefined;
-  /** Why it does not fit. */
+  /** The reason why it does not fit. */
   readonly misfit: SnoError | undefined;
 }
 
@@ -65,7 +65,7 @@ export class Routes {
     this.#countsOf = countsOf;
   }
 
-  /** Fits the views on a table to it. Returns whether there are any. */
+  /** Binds the views on a table to it. Returns whether any view reads the table. */
   bind(relation: Relation): boolean {
     const routes: Route[] = [];
     for (const view of this.#views.viewsOf(relation.oid)) {
@@ -87,7 +87,7 @@ export class Routes {
     return this.#routes.get(relation.oid) ?? NO_ROUTES;
   }
 
-  /** Forgets the tables. */
+  /** Drops the tables. */
   clear(): void {
     this.#routes.clear();
     this.#givenUp.clear();
@@ -104,10 +104,10 @@ export class Routes {
   }
 
   /**
-   * Reports views that do not fit their tables by the definitions at the end of the commit. A table
-   * that is altered and written in one transaction with its view fits again by then.
+   * Reports views that do not fit their tables by the definitions at the end of the commit. If one
+   * transaction alters a table and its view, and writes rows, the view fits again by then.
    */
-  tellFit(): void {
+  reportFit(): void {
     if (this.#givenUp.size === 0 && this.#unfit.size === 0) return;
     for (const [pattern, oid] of this.#givenUp) {
       const misfit = this.#routes.get(oid)?.find((route) => route.pattern === pattern)?.misfit;

@@ -11,10 +11,10 @@ import { z } from 'zod';
  */
 export const INSTALL_VERSION = 10;
 
-/** The schemas of views in the form of access views: they allow joining, appearing and sending. */
+/** The schemas of access views, presence views and send views, which have one form. */
 export const ACCESS_SCHEMAS = ['channel_access', 'channel_presence', 'channel_send'] as const;
 export type AccessSchema = (typeof ACCESS_SCHEMAS)[number];
-/** What their views are called. */
+/** The kinds of their views, for messages. */
 export const SCHEMA_NAMES: Readonly<Record<AccessSchema, string>> = {
   channel_access: 'access',
   channel_presence: 'presence',
@@ -72,12 +72,13 @@ const routine = z.object({
   /** prokind: f function, a aggregate, w window, p procedure. */
   kind: z.string(),
   returnsSet: z.boolean(),
-  /** Whether it came with Postgres, not with an extension or a user. */
+  /** Whether it is part of Postgres, not of an extension or created by a user. */
   builtin: z.boolean(),
   /** Whether its body is text whose names are looked up in the session's search_path. */
   needsPath: z.boolean(),
   /**
-   * Differs if another function of this name may behave differently; null for built-in functions.
+   * Changes with the function's definition, so a replaced function is detected; null for built-in
+   * functions.
    */
   body: z.string().nullable(),
 });
@@ -87,7 +88,9 @@ const secured = z.object({
   /** The view that reads the table. Both names are qualified and quoted. */
   reader: z.string(),
   relation: z.string(),
-  /** The role whose rights apply; null for an unknown service's (security_invoker). */
+  /**
+   * The role whose rights apply; null if it is the unknown role of a service (security_invoker).
+   */
   role: z.string().nullable(),
   /** The table's owner. */
   owner: z.string(),
@@ -156,7 +159,8 @@ const right = z.object({
   /** Qualified and quoted. */
   relation: z.string(),
   /**
-   * The role with whose rights the view reads it; null for an unknown service's (security_invoker).
+   * The role with whose rights the view reads it; null if it is the unknown role of a service
+   * (security_invoker).
    */
   role: z.string().nullable(),
   isReadable: z.boolean(),
@@ -169,9 +173,9 @@ const right = z.object({
   isByRole: z.boolean(),
 });
 
-/** What an access view depends on, other than rows and definitions. */
+/** The things other than rows and definitions that an access view depends on. */
 const accessBasis = z.object({
-  /** What it reads whose changes never arrive, in words: system catalogs, sequences. */
+  /** Relations whose changes are not in the WAL, in words: system catalogs, sequences. */
   unnoticed: z.array(z.string()),
   /** The row-level security policies that apply to what it reads. */
   policies: z.array(policy),
@@ -245,7 +249,7 @@ const partition = z.object({
   /** Differs if it, or a partition above it, was detached and attached again. */
   attachedAs: z.string(),
   isEmpty: z.boolean(),
-  /** Whether it has the trigger that notices a TRUNCATE of the partition alone. */
+  /** Whether it has the trigger that reports a TRUNCATE of the partition alone. */
   isGuarded: z.boolean(),
 });
 export type CatalogPartition = Of<typeof partition>;

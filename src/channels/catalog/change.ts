@@ -1,9 +1,9 @@
 /**
- * Applies a transaction's changes of the catalog to the catalog from before it.
+ * Applies a transaction's changes of the catalog to the catalog before that transaction.
  *
- * A `sno.catalog` message describes the views that its transaction touched, with all that they
- * read. It also lists all existing views: a view that is missing there is gone. Everything else is
- * unchanged, since any change of a view's meaning touches the view.
+ * A `sno.catalog` message describes the views that its transaction touched, with everything that
+ * they read. It also lists all existing views: a view missing from the list was dropped. All other
+ * views are unchanged, since any change of a view's meaning touches the view.
  */
 import type { Catalog, CatalogAccess, CatalogChannel } from './catalog.ts';
 
@@ -48,9 +48,9 @@ function readBy(view: CatalogChannel | CatalogAccess): readonly number[] {
 }
 
 /** The earlier parts, replaced by those in the message with the same oid. */
-function replaced<Part extends { readonly oid: number }>(before: readonly Part[], told: readonly Part[]): Part[] {
-  if (told.length === 0) return [...before];
+function replaced<Part extends { readonly oid: number }>(before: readonly Part[], changed: readonly Part[]): Part[] {
+  if (changed.length === 0) return [...before];
   const parts = new Map(before.map((part) => [part.oid, part]));
-  for (const part of told) parts.set(part.oid, part);
+  for (const part of changed) parts.set(part.oid, part);
   return [...parts.values()].sort((a, b) => a.oid - b.oid);
 }

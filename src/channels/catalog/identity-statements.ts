@@ -5,19 +5,16 @@
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogIndex, CatalogTable, CatalogTableColumn } from './catalog.ts';
 
-/** What old rows of a table must contain. */
+/** The values that old rows of a table must contain. */
 export interface IdentityNeed {
   readonly table: CatalogTable;
   /** The columns needed in addition to the key. */
   readonly columns: readonly CatalogTableColumn[];
-  /**
-   * Whether all values of the old row are needed, also unchanged ones that are stored apart
-   * (TOASTed).
-   */
+  /** Whether all values of the old row are needed, including unchanged TOASTed ones. */
   readonly isWhole: boolean;
 }
 
-/** The combined need of several views over one table. */
+/** The combined need of several views over one table; undefined for no views. */
 export function unitedNeed(needs: readonly IdentityNeed[]): IdentityNeed | undefined {
   const [first] = needs;
   if (first === undefined) return undefined;
@@ -58,7 +55,7 @@ export function identityStatements(need: IdentityNeed): string[] {
   return canBeFull(table) ? identities(table, 'FULL') : indexStatements(table, columns);
 }
 
-/** For each root identity, the partition identities that contain as much. */
+/** For each identity of the root, the relreplident values of partitions that cover as much. */
 const AS_WIDE: Readonly<Record<string, string>> = { FULL: 'f', DEFAULT: 'df' };
 
 /** The statements for a table and its partitions, each of which has its own identity. */
@@ -83,7 +80,7 @@ function keyStatements(table: CatalogTable): string[] {
   ];
 }
 
-/** An index, because with FULL, virtual generated columns would make UPDATE and DELETE fail. */
+/** Uses an index, because virtual generated columns make UPDATE and DELETE fail with FULL. */
 function indexStatements(table: CatalogTable, columns: readonly CatalogTableColumn[]): string[] {
   const name = readableName(table.schema, table.name);
   const index = `${table.name}_identity`;

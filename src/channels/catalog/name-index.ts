@@ -8,8 +8,8 @@ export interface Match<T> {
 }
 
 /**
- * Finds the patterns of a channel name by their literal beginnings, so that the time does not grow
- * with the number of patterns.
+ * Finds the pattern of a channel name by its literal beginning, so that the time does not grow with
+ * the number of patterns.
  */
 export class NameIndex<T extends { readonly pattern: Pattern }> {
   readonly #byBeginning = new Map<string, T[]>();
@@ -25,7 +25,7 @@ export class NameIndex<T extends { readonly pattern: Pattern }> {
     this.#lengths = [...new Set([...this.#byBeginning.keys()].map(({ length }) => length))].sort((a, b) => b - a);
   }
 
-  /** The pattern that fits the name, that with the longest beginning first. */
+  /** The pattern that fits the name; if several do, that with the longest literal beginning. */
   find(name: string): Match<T> | undefined {
     for (const length of this.#lengths) {
       if (length > name.length) continue;

@@ -2,14 +2,14 @@
 import { suggest } from '../../suggest.ts';
 
 /**
- * Maximum length of a compared name, in characters: the time grows with the square of the length.
+ * Maximum length of a name to compare, in characters: the time grows with the square of the length.
  */
 const NAME_LENGTH_MAX = 100;
 const PARTS = /[:/.]/;
 
 /**
- * The pattern whose literals are nearest, with the name's own values in its placeholders; undefined
- * if none is near.
+ * The pattern whose literals are most similar, with the name's own values in its placeholders;
+ * undefined if no pattern is similar.
  */
 export function nearPattern(name: string, patterns: Iterable<string>): string | undefined {
   if (name.length > NAME_LENGTH_MAX) return undefined;

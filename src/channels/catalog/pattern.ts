@@ -3,8 +3,8 @@
  *
  * A name is its pattern with each placeholder replaced by a value, in which every byte outside
  * `A-Za-z0-9_.~-` is percent-encoded. Between two placeholders stands a literal with `:` or `/`,
- * which no encoded value contains. So a name has only one reading, and a pattern never gives
- * different values the same name.
+ * which no encoded value contains. So a name can be parsed in one way only, and a pattern never
+ * gives different values the same name.
  */
 
 import { SnoError } from '../../errors.ts';
@@ -32,7 +32,7 @@ const SEPARATOR = /[:/]/;
 /** Characters that encodeURIComponent leaves as they are, but a channel name does not. */
 const LEFT_OVER = /[!'()*]/g;
 const UNENCODED = /[A-Za-z0-9_.~-]/;
-/** A value that is written as it is. */
+/** A value that needs no encoding. */
 const PLAIN = /^[A-Za-z0-9_.~-]*$/;
 
 /** Parses a view's name as a pattern. A `pattern_invalid` error says what is wrong with it. */

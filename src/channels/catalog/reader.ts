@@ -22,13 +22,13 @@ const message = z.object({
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
   /**
-   * Proves that the database's own function wrote the message: every role may put messages into the
-   * WAL.
+   * Proves that Snö's function in the database wrote the message: every role may write messages to
+   * the WAL.
    */
   readonly key: string;
   /**
-   * The publication whose reader should handle it. Undefined in messages from before version 8,
-   * which knew one publication.
+   * The publication that the message is for. Undefined in messages of versions before 8, which had
+   * only one publication.
    */
   readonly publication: string | undefined;
   /**
@@ -36,9 +36,9 @@ export interface CatalogMessage {
    * altered or dropped them, or altered their tables or functions.
    */
   readonly touched: ReadonlySet<string>;
-  /** The touched views that lost rows without a change in the WAL. */
+  /** The touched views whose rows vanished without a change in the WAL. */
   readonly voided: ReadonlySet<string>;
-  /** The transaction (xid8) that wrote the message; undefined in messages from before version 8. */
+  /** The transaction (xid8) that wrote the message; undefined in messages of versions before 8. */
   readonly transaction: string | undefined;
   /**
    * Oids of all channel views and access views. Set if the catalog contains only those that the
@@ -46,8 +46,8 @@ export interface CatalogMessage {
    */
   readonly views: readonly number[] | undefined;
   /**
-   * A SnoError if another version wrote it; undefined if it could not be read when the transaction
-   * committed.
+   * A SnoError if another version wrote it; undefined if the database could not read it when the
+   * transaction committed.
    */
   readonly catalog: Catalog | SnoError | undefined;
 }
@@ -57,25 +57,25 @@ export function parseCatalog(json: string): Catalog {
   return checkCatalog(parseJson(json));
 }
 
-/** The JSON that `sno.catalog()` would give. */
+/** The catalog as JSON, in the form of `sno.catalog()`. */
 export function catalogJson(catalog: Catalog): string {
   return JSON.stringify({ version: INSTALL_VERSION, ...catalog });
 }
 
 /**
- * Parses the message that the event trigger puts into the WAL. Throws `setup_required` if it is
- * something else.
+ * Parses the message that the event trigger writes to the WAL. Throws `setup_required` if it has
+ * another form.
  */
 export function parseCatalogMessage(json: string): CatalogMessage {
   const { key, publication, transaction, touched, voided, views, catalog: content } = check(message, parseJson(json));
   const sets = { touched: new Set(touched), voided: new Set(voided) };
-  const told = { key, publication, transaction, views: views ?? undefined, ...sets };
-  if (content === null) return { ...told, catalog: undefined };
+  const fields = { key, publication, transaction, views: views ?? undefined, ...sets };
+  if (content === null) return { ...fields, catalog: undefined };
   try {
-    return { ...told, catalog: checkCatalog(content) };
+    return { ...fields, catalog: checkCatalog(content) };
   } catch (error) {
     if (!(error instanceof SnoError)) throw error;
-    return { ...told, catalog: error.cause instanceof TornRead ? undefined : error };
+    return { ...fields, catalog: error.cause instanceof TornRead ? undefined : error };
   }
 }
 
@@ -120,8 +120,8 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 type Connection = pg.ClientBase | pg.Pool;
 
 /**
- * A catalog, and the snapshot of the transactions that it certainly shows: those that
- * pg_current_snapshot() sees.
+ * A catalog, and the pg_current_snapshot() with which it was read: it includes every transaction
+ * that the snapshot shows.
  */
 export interface CatalogRead {
   readonly catalog: Catalog;
@@ -147,9 +147,8 @@ export async function readCatalogKey(connection: Connection): Promise<string> {
 }
 
 /**
- * Reads the catalog for databases without event triggers. It also adds the tables of new channels
- * to the publication, as nothing else does so there. Call it periodically, each query in its own
- * transaction.
+ * Reads the catalog of a database without event triggers. Also adds the tables of new channels to
+ * the publication, since no trigger does. Call it periodically, outside a transaction.
  */
 export async function pollCatalog(connection: Connection, publication: string): Promise<CatalogRead> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
@@ -158,8 +157,8 @@ export async function pollCatalog(connection: Connection, publication: string): 
 }
 
 /**
- * Reads the catalog as it will be once everything is published that an uncommitted transaction
- * creates. Does not block writers.
+ * Reads the catalog as it will be once the caller's transaction has committed and its tables are
+ * published. Does not block writers.
  */
 export async function foreseeCatalog(connection: Connection, publication: string): Promise<Catalog> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
@@ -176,15 +175,15 @@ export interface OpenWriters {
 
 /**
  * Marks tables as published if all their earlier writers have ended, and returns the tables with
- * open writers. `tells`: report in the WAL the channels that can be served as a result. Call it
+ * open writers. `reports`: write to the WAL which channels can be served as a result. Call it
  * outside a transaction.
  */
 export async function settleWriters(
   connection: Connection,
   publication: string,
-  tells: boolean,
+  reports: boolean,
 ): Promise<readonly OpenWriters[]> {
-  const sql = `select relation, writers from sno.settle($1, ${tells})`;
+  const sql = `select relation, writers from sno.settle($1, ${reports})`;
   return (await ask<OpenWriters>(connection, sql, publication)).rows;
 }
 

@@ -1,7 +1,6 @@
 /**
- * A catalog that is read again consists of new objects, though little has changed. Parts that equal
- * known ones are replaced by the known objects. So the same object means the same definition, and
- * no part is in memory twice.
+ * Replaces the parts of a catalog read again that equal earlier parts by the earlier objects. So an
+ * identical object means an unchanged definition, and no part is in memory twice.
  */
 import type { Catalog } from './catalog.ts';
 

@@ -1,7 +1,7 @@
 /**
- * Whether a view's rows can change without a commit to its table. Such a view cannot be kept live
- * from the WAL, wherever it is evaluated. Deny by default: a stable function is allowed only if it
- * is known to depend only on its arguments and the pinned settings.
+ * Refuses views whose rows can change without a commit to their table. Such a view cannot be kept
+ * live from the WAL, wherever it is evaluated. Deny by default: a stable function is allowed only
+ * if it is known to depend only on its arguments and on settings that Snö sets.
  */
 import type { JsonOutput, Node, TypeName } from 'libpg-query';
 import type { CatalogChannel, CatalogFunction } from '../catalog/catalog.ts';
@@ -13,14 +13,16 @@ import { changes, functionInstead, functionRefusal } from './expressions/refused
 import { SETTLED_FUNCTIONS } from './settled.ts';
 
 /**
- * Types whose input functions accept words such as `now` and `tomorrow`, or look into the catalogs.
+ * Types whose input functions accept words such as `now` and `tomorrow`, or read system catalogs.
  */
 const UNSETTLED_INPUT =
   /^(date|timestamp|timestamptz|time|timetz|timestamp with(out)? time zone|time with(out)? time zone|reg\w+)$/;
 
 const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 
-/** Throws Unsupported if the view can change by itself. Underlines the place if it can be found. */
+/**
+ * Throws Unsupported if the view can change by itself, with the place in the SQL if it is known.
+ */
 export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isColumn: (name: string) => boolean): void {
   const nodes = [...parsed.targets.map(({ value }) => value), ...(parsed.where === undefined ? [] : [parsed.where])];
   const calls = new Map<string, Node>();
@@ -31,7 +33,7 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
         throw parsed.text.refuse(changes('the current date, time, user or schema'), inner, valueInstead(inner));
       const { funcname, fields, arg, typeName, output } = inner as Parts;
       if (kind === 'FuncCall') calls.set(nameOf(funcname), inner);
-      // a constant was read once, when the view was created
+      // a constant was converted once, when the view was created
       if (kind === 'TypeCast' && typeName !== undefined && arg !== undefined && literalOf(arg) === undefined)
         casts.push([typeName, inner]);
       const returned = kind === 'JsonFuncExpr' ? output?.typeName : undefined;
@@ -75,7 +77,7 @@ function castRefusal(type: string): string {
   );
 }
 
-/** Compares the grammar's name of a type with format_type's. */
+/** Compares a type's name in the grammar with the one that `format_type` prints. */
 function sameTypeName(parsed: string, formatted: string): boolean {
   const short = formatted.replace(' without time zone', '').replace(' with time zone', 'tz');
   return parsed === short;
@@ -88,7 +90,7 @@ function insteadOf({ name, kind, returnsSet, builtin }: CatalogFunction): string
   return builtin ? (functionInstead(name, false) ?? INSTEAD.time) : INSTEAD.function;
 }
 
-/** What to do instead of CURRENT_USER and similar, or CURRENT_DATE and similar. */
+/** The hint for CURRENT_USER and similar, or CURRENT_DATE and similar. */
 function valueInstead(node: Node): string {
   const { op } = node as { readonly op?: string };
   return /USER|ROLE|CATALOG|SCHEMA/.test(op ?? '') ? INSTEAD.session : INSTEAD.time;

@@ -29,7 +29,7 @@ import { type FoundTest, Subqueries } from './subqueries.ts';
 import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
 import { pathWarnings, warningsOf } from './warnings.ts';
 
-/** What a view that joins consists of. */
+/** The parts of a view that joins. */
 interface Structure {
   readonly channel: CatalogChannel;
   readonly pattern: Pattern;
@@ -45,13 +45,13 @@ interface Structure {
   readonly key: ViewPlan['key'];
 }
 
-/** How joined rows become rows of the view. */
+/** The evaluation of joined rows to rows of the view. */
 interface Evaluated {
   readonly plan: ViewPlan;
   readonly read: readonly CatalogTableColumn[];
   readonly shown: ReadonlyMap<CatalogTableColumn, string>;
   readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
-  /** Set if Postgres evaluates them. */
+  /** Set if Postgres evaluates the rows. */
   readonly remote: JoinedRemotePlan | undefined;
   readonly cause: string;
 }
@@ -67,16 +67,16 @@ export function compileJoins(
     const structure = structureOf(channel, pattern, parsed, catalog);
     return finish(structure, inProcess(structure));
   } catch (error) {
-    // a hint says what no evaluation can do
+    // an error with a hint is final: neither this process nor Postgres can evaluate the view
     if (!(error instanceof Unsupported) || error.hint !== undefined) throw error;
     try {
-      // read again: what was read of subqueries may be incomplete
+      // parsed again: the failed attempt may have read only some of the subqueries
       const structure = structureOf(channel, pattern, parsed, catalog);
       refuseChanging(channel, parsed, () => true);
       return finish(structure, byPostgres(structure, error));
     } catch (refusal) {
       if (!(refusal instanceof Unsupported) || refusal.hint !== undefined) throw refusal;
-      // what no view may do is the better reason
+      // a fault that no view may have is the better message
       refuseChanging(channel, parsed, () => true);
       throw refusal.inJoin(INSTEAD.inProcess);
     }
@@ -111,7 +111,7 @@ function structureOf(channel: CatalogChannel, pattern: Pattern, parsed: ParsedVi
   };
 }
 
-/** Throws Unsupported if an expression may give another result here than in Postgres. */
+/** Throws Unsupported if an expression's result here may differ from Postgres's. */
 function inProcess({ channel, pattern, parsed, catalog, types, steps, reader, key }: Structure): Evaluated {
   refuseForeign(channel, catalog.server);
   const outputs = readOutputs(channel, parsed, reader, types);
@@ -131,7 +131,7 @@ function inProcess({ channel, pattern, parsed, catalog, types, steps, reader, ke
   };
 }
 
-/** `cause` says why it cannot be done in process. */
+/** `cause`: why this process cannot evaluate the view. */
 function byPostgres({ channel, catalog, types, key, ...parts }: Structure, cause: Unsupported): Evaluated {
   const remote = planJoinedRemote({ channel, ...parts, types: catalog.types });
   refuseRemoteTypes(parts.parsed, remote.used, types);
@@ -211,7 +211,7 @@ function namedSource(place: ParsedTable, parsed: ParsedView, catalog: Catalog): 
   return { alias: place.alias, table, columns: table.columns.map((column) => ({ ...column })) };
 }
 
-/** Whether the table is joined by a left join, or to a table that is. */
+/** Whether a joined row may lack this table's row: it, or one before it, is left-joined. */
 function isLacking(steps: readonly FoundStep[], source: number): boolean {
   const step = steps.find(({ to }) => to === source);
   return step !== undefined && (step.kind === 'left' || isLacking(steps, step.from));
@@ -236,7 +236,7 @@ function columnsOfPairs(
   ]);
 }
 
-/** Everything that decides what a subscriber sees; see fingerprintOf. */
+/** A digest of everything that determines a subscriber's rows; see fingerprintOf. */
 function fingerprint(
   channel: CatalogChannel,
   plan: ViewPlan,

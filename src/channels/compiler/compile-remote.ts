@@ -1,4 +1,6 @@
-/** Compiles a channel view that Postgres evaluates, since this process cannot do it exactly. */
+/**
+ * Compiles a channel view that Postgres evaluates, since this process cannot evaluate it exactly.
+ */
 import type { Node } from 'libpg-query';
 import type { Relation } from '../../decode/relation.ts';
 import { SnoError } from '../../errors.ts';
@@ -23,11 +25,11 @@ export interface RemotePlan {
   readonly used: readonly CatalogTableColumn[];
   /** These columns and the generated columns computed from them. */
   readonly read: readonly CatalogTableColumn[];
-  /** The columns of `used` that determine which channel a row is in. */
+  /** The columns of `used` that determine a row's channel. */
   readonly identifying: readonly CatalogTableColumn[];
-  /** Columns whose unchanged values may be missing in the WAL. */
+  /** Columns whose unchanged values the WAL may lack. */
   readonly unsent: readonly CatalogTableColumn[];
-  /** Columns that the view shows as they are, by their names in the view. */
+  /** The columns that the view shows unchanged, with their names in the view. */
   readonly shown: ReadonlyMap<CatalogTableColumn, string>;
 }
 
@@ -46,7 +48,7 @@ export function planRemote(
   const { columns: read, isWhole } = columnsIn(alias, table, [...outputs.values(), parsed.where]);
   const deciding = columnsIn(alias, table, [...pattern.columns.map((name) => outputs.get(name)), parsed.where]);
   const used = sourcesOf(table, read);
-  // a whole row needs all its columns, of the old row too
+  // an expression over the whole row needs all columns, of the old row too
   const identifying = isWhole ? used : sourcesOf(table, deciding.columns);
   const fault = identityFault(table, identifying);
   if (fault !== undefined) throw fault;
@@ -70,7 +72,7 @@ export function planRemote(
   return { query, used, read, identifying, unsent, shown };
 }
 
-/** Fits the view to the table as it comes in the WAL. */
+/** Binds the view to the table as the WAL describes it. */
 export function bindRemotePlan(
   plan: ViewPlan,
   { used, identifying }: RemotePlan,
@@ -101,8 +103,8 @@ export function isGenerated({ generated }: CatalogTableColumn): boolean {
 }
 
 /**
- * The columns that come in the WAL, from which the others are computed. Generated columns do not
- * always come.
+ * The columns from which the given ones are computed, all of which the WAL contains. It does not
+ * always contain generated columns.
  */
 export function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
   const sources = new Set<CatalogTableColumn>();

@@ -51,8 +51,8 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
     return compileView(channel, pattern, catalog);
   } catch (error) {
     if (error instanceof SnoError) return error;
-    // Not only Unsupported: the grammar may not know a definition. One view must not take the
-    // others down.
+    // Not only Unsupported: the parser may not know a definition's syntax. One view's failure must
+    // not affect the others.
     return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, {
       cause: error,
       ...(error instanceof Unsupported && error.hint !== undefined ? { hint: error.hint } : {}),
@@ -91,7 +91,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   }
 }
 
-/** Throws Unsupported if an expression may give another result here than in Postgres. */
+/** Throws Unsupported if an expression's result here may differ from Postgres's. */
 export function compileInProcess(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -136,7 +136,7 @@ export function compileInProcess(
   };
 }
 
-/** `cause` says why it cannot be done in process. */
+/** `cause`: why this process cannot evaluate the view. */
 function compileForPostgres(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -182,8 +182,8 @@ function compileForPostgres(
 }
 
 /**
- * The outputs that use columns which may be missing from an update: any such output, or only those
- * whose columns are `wanted`.
+ * Names of the outputs that use columns which an update may lack, if `wanted` accepts their
+ * columns.
  */
 function toastable(
   { outputs, key }: ViewPlan,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** A short text that differs whenever the value's JSON does. */
+/** The SHA-256 of the value's JSON, in base64. */
 export function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('base64');
 }

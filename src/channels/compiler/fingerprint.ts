@@ -1,16 +1,16 @@
-/** What identifies a compiled view: its meaning, and the objects that it was made from. */
+/** Identifies a compiled view by its meaning, and by the objects that it was compiled from. */
 import type { CatalogChannel, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
 import type { ChannelView } from '../channel.ts';
 import type { ViewPlan } from '../evaluation/bound-view.ts';
 import type { Types } from '../values/types.ts';
 import { digest } from './digest.ts';
 
-/** In process no function body runs that could look names up. */
+/** The path of views evaluated in process: no function body looks names up there. */
 export const NO_PATH = '';
 
 /**
- * Everything that decides what a subscriber sees. Excludes oids, which change when a view is
- * created again, and how the table is stored.
+ * A digest of everything that determines a subscriber's rows. Leaves out oids, which change when a
+ * view is created again, and the table's storage.
  */
 export function fingerprintOf(
   channel: CatalogChannel,

@@ -24,7 +24,7 @@ export interface FlatView {
 
 /**
  * Throws Unsupported if one of the definitions has more than a target list and a WHERE over one
- * table. A view that joins is returned as it is.
+ * table. Returns a view that joins unchanged.
  */
 export function flattenView(view: Pick<CatalogChannel, 'definition' | 'columns'>, catalog: Catalog): FlatView {
   const columns = view.columns.map(({ name }) => name);
@@ -87,8 +87,8 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
     throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.hint);
   }
   for (const { value, sql } of inner.targets) {
-    // here it is the column's own collation, which gives way to others; in an expression it would
-    // take precedence
+    // as a column's collation it yields to an explicit one, but within an expression it would be
+    // explicit itself
     walk(value, (kind) => {
       if (kind === 'CollateClause')
         throw new Unsupported(`the view ${name}, which it reads, has a COLLATE: ${sql}; write it in the channel view`);

@@ -1,7 +1,6 @@
 /**
- * Identifies rows in the WAL. Old rows have only the columns of the table's replica identity. So
- * the columns that determine whether a row was in a channel, and which row it was, must be among
- * them.
+ * Checks that the WAL identifies rows. Old rows have only the columns of the table's replica
+ * identity. So these must include the key, and the columns that determine a row's channel.
  */
 import { SnoError } from '../../errors.ts';
 import { readableName } from '../../postgres/quote.ts';
@@ -87,8 +86,8 @@ export function identityFaults(needs: readonly IdentityNeed[]): SnoError | undef
 }
 
 /**
- * Suggests an existing index first, if one suffices. A new index only works for short values, which
- * the catalog does not show.
+ * Suggests an existing index if one suffices. A new index works only for short values, and the
+ * catalog does not show whether they are short.
  */
 function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
   const index = indexFor({ table, columns: missing, isWhole: false });
@@ -101,10 +100,7 @@ function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): st
   return `If their values are short, a unique index over ${columns.join(', ')} can be the replica identity; ${repack}`;
 }
 
-/**
- * The error for values that are stored apart (TOASTed): unless they change, they are in the WAL
- * only with the whole old row.
- */
+/** The error for TOASTed values: an unchanged one is in the WAL only if the whole old row is. */
 export function missingValuesFault(table: CatalogTable, columns: readonly CatalogTableColumn[]): SnoError {
   const names = columns.map((column) => readableName(column.name)).join(', ');
   return new IdentityFault(

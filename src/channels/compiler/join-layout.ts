@@ -1,4 +1,4 @@
-/** Lays out the joined rows of a view: the place of each column that it reads. */
+/** Assigns each column that a view reads its index in the view's joined rows. */
 import type { CatalogChannel, CatalogTableColumn } from '../catalog/catalog.ts';
 import { compileCondition, compileWhere, type IndexOf } from '../evaluation/evaluate.ts';
 import type { Condition } from '../evaluation/expression.ts';
@@ -18,7 +18,7 @@ export interface JoinParts {
   readonly asked:
     | {
         readonly columns: readonly CatalogTableColumn[];
-        /** Columns that are computed of the joined row before. */
+        /** Columns that are computed from the joined row before it is sent. */
         readonly computed: ReadonlyMap<CatalogTableColumn, Condition>;
       }
     | undefined;
@@ -45,7 +45,7 @@ export function layOut(parts: JoinParts): { readonly join: JoinPlan; readonly in
     return condition && compileWhere(condition, indexOf);
   };
   const joined = steps.map(({ kind, to, from, pairs, conditions }): JoinStep => {
-    // those of inner joins are in the WHERE, unless Postgres evaluates it
+    // conditions of inner joins are part of the WHERE, unless Postgres evaluates that
     const condition = kind === 'left' || asked !== undefined ? conditionOf(conditions) : undefined;
     return { kind, to, from, pairs, condition, nullIn: undefined, nullFrom: undefined, answer: undefined };
   });

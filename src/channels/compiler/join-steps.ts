@@ -1,4 +1,4 @@
-/** Finds how each joined table is found: by which unique key, from which table before it. */
+/** Finds for each joined table the unique key that finds its row, and the table with its values. */
 import type { Node } from 'libpg-query';
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
@@ -22,7 +22,7 @@ export interface FoundStep {
   readonly to: number;
   readonly from: number;
   readonly pairs: readonly JoinPair[];
-  /** What ON demands besides. */
+  /** The further conditions of ON. */
   readonly conditions: readonly Condition[];
 }
 
@@ -40,7 +40,7 @@ const TEXTS: ReadonlySet<ValueType['kind']> = new Set(['text', 'varchar']);
 /** Other types whose equal values have equal texts. */
 const ALIKE: ReadonlySet<ValueType['kind']> = new Set(['bool', 'uuid', 'date', 'timestamp', 'timestamptz', 'enum']);
 
-/** `to`: index of the joined table. Throws Unsupported if it may find several rows. */
+/** `to`: index of the joined table. Throws Unsupported if the join may find several of its rows. */
 export function findStep(
   join: ParsedJoin,
   to: number,
@@ -73,7 +73,7 @@ export function findStep(
   throw text.refuse(reasonAgainst(table), join.on, INSTEAD.toOne);
 }
 
-/** A compared column of the joined table whose type cannot be joined by. */
+/** A compared column of the joined table whose type is not supported in joins. */
 function oddColumn(
   columns: readonly CatalogTableColumn[],
   conditions: readonly Condition[],
@@ -102,12 +102,12 @@ function nameOf(table: CatalogTable, number: number): string {
   return readableName(table.columns.find((column) => column.number === number)?.name ?? '');
 }
 
-/** Attribute numbers of the columns that find at most one row. */
+/** Attribute numbers of each unique key: its values find at most one row. */
 function keysOf({ primaryKey, uniqueIndexes }: CatalogTable): readonly (readonly number[])[] {
   return [...(primaryKey === null ? [] : [primaryKey]), ...uniqueIndexes.map(({ columns }) => columns)];
 }
 
-/** The parts of a condition that AND joins. */
+/** The operands of AND, also of nested ones; else the condition itself. */
 export function conjuncts(node: Node): readonly Node[] {
   if ('BoolExpr' in node && node.BoolExpr.boolop === 'AND_EXPR') return (node.BoolExpr.args ?? []).flatMap(conjuncts);
   return [node];
@@ -131,7 +131,7 @@ export function equalityOf(
   return group !== undefined && group === groupOf(other, types) ? { own, other, from, condition } : undefined;
 }
 
-/** Columns of one group are equal exactly when their texts are. Undefined: in none. */
+/** Values of one group are equal exactly when their texts are. Undefined if in no group. */
 function groupOf(column: CatalogTableColumn, types: Types): string | undefined {
   const type = types.byOid(column.typeOid);
   if (INTEGERS.has(type.kind)) return 'integer';

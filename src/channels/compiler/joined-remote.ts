@@ -19,9 +19,9 @@ export interface JoinedRemotePlan {
   readonly query: RemoteQuery;
   /** The tables' columns that are sent to Postgres. */
   readonly used: readonly CatalogTableColumn[];
-  /** Whether each subquery holds: a column of the joined row, sent as well. */
+  /** The results of subqueries, each a column of the joined row that is also sent. */
   readonly computed: ReadonlyMap<CatalogTableColumn, Condition>;
-  /** Columns that the view shows as they are, by their names in the view. */
+  /** The columns that the view shows unchanged, with their names in the view. */
   readonly shown: ReadonlyMap<CatalogTableColumn, string>;
 }
 
@@ -36,7 +36,7 @@ export interface JoinedRemoteParts {
   readonly types: readonly CatalogType[];
 }
 
-/** Throws Unsupported if this process cannot say what a joined row consists of. */
+/** Throws Unsupported if this process cannot build the joined rows. */
 export function planJoinedRemote(parts: JoinedRemoteParts): JoinedRemotePlan {
   const { channel, pattern, parsed, sources, subqueries, reader, types } = parts;
   const { targets, where, text } = parsed;
@@ -110,7 +110,8 @@ function columnsNamed(
 }
 
 /**
- * This process evaluates ON and subqueries, and does not know casts that are not Postgres's own.
+ * Refuses casts and functions in ON and in subqueries if the view calls user-defined functions.
+ * This process evaluates these parts, and a cast may call such a function.
  */
 function refuseForeignCasts({ channel, parsed }: JoinedRemoteParts): void {
   const foreign = channel.functions.find(({ builtin }) => !builtin);

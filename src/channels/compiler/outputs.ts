@@ -1,4 +1,4 @@
-/** The columns of a view, as values that this process computes. */
+/** Reads the columns of a view as values that this process computes. */
 import { SnoError } from '../../errors.ts';
 import type { CatalogChannel, CatalogServer, CatalogTableColumn } from '../catalog/catalog.ts';
 import type { ViewPlan } from '../evaluation/bound-view.ts';
@@ -11,7 +11,7 @@ import type { ExpressionReader } from './expressions/read-expression.ts';
 
 type Outputs = ViewPlan['outputs'];
 
-/** Throws Unsupported for a value that this process cannot show as Postgres does. */
+/** Throws Unsupported for a value that this process cannot print as Postgres does. */
 export function readOutputs(
   channel: CatalogChannel,
   parsed: ParsedView,
@@ -37,7 +37,7 @@ function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, d
   return value;
 }
 
-/** The placeholder's text is its column cast to text. */
+/** The placeholder's value: its column cast to text. */
 export function placeholderOf(parsed: ParsedView, channel: CatalogChannel, outputs: Outputs, name: string): Source {
   const index = channel.columns.findIndex((column) => column.name === name);
   const { value } = outputs[index] as Outputs[number];
@@ -49,7 +49,7 @@ export function placeholderOf(parsed: ParsedView, channel: CatalogChannel, outpu
   );
 }
 
-/** Throws Unsupported if something beyond the expressions may give another result than Postgres. */
+/** Throws Unsupported for databases and functions whose results here may differ from Postgres's. */
 export function refuseForeign(channel: CatalogChannel, server: CatalogServer): void {
   // characters and their order depend on the database's encoding
   if (server.encoding !== 'UTF8')

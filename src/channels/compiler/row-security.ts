@@ -1,7 +1,6 @@
 /**
- * Channel views to which row-level security applies. A snapshot has only the rows that policies
- * allow, while the WAL has all rows. The two would disagree, and subscribers would receive hidden
- * rows. So such a view is refused.
+ * Refuses channel views to which row-level security applies. A snapshot has only the rows that
+ * policies allow, while the WAL has all rows: subscribers would receive hidden rows.
  */
 import { SnoError } from '../../errors.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
@@ -24,7 +23,7 @@ function readerOf({ role }: CatalogSecured): string {
 }
 
 /**
- * Statements that let the table's owner read it: by default its policies do not apply to that role.
+ * Statements that make the table's owner read it: by default policies do not apply to the owner.
  */
 function statementsFor({ reader, relation, role, owner, isForced, isInvoker }: CatalogSecured): string[] {
   return [

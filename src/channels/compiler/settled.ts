@@ -1,7 +1,7 @@
 /**
- * The stable functions of Postgres that depend only on their arguments and on what is the same in
- * each Snö session: the pinned settings (postgres/session.ts), including the locale for numbers,
- * money and dates. The keys are function names, the values the typnames of their arguments.
+ * The stable functions of Postgres that depend only on their arguments and on settings that Snö
+ * sets in each session (postgres/session.ts), such as the locale for numbers, money and dates. The
+ * keys are function names, the values the typnames of their arguments.
  *
  * Excluded are functions that use the current time (`age(timestamptz)`, `timezone(text, timetz)`),
  * or settings of their own (`to_tsvector(text)`). Excluded too are functions that read the catalogs
@@ -82,7 +82,7 @@ function comparisons(left: string, right: string): Record<string, readonly strin
   return Object.fromEntries(names.map((name) => [name, [`${left},${right}`]]));
 }
 
-/** All of them, as `name(type,type)`. */
+/** The functions, as `name(type,type)`. */
 export const SETTLED_FUNCTIONS: ReadonlySet<string> = new Set(
   Object.entries(SETTLED).flatMap(([name, lists]) => lists.map((list) => `${name}(${list})`)),
 );

@@ -11,7 +11,7 @@ import { type SnapshotQuery, snapshotValue } from '../served/served.ts';
 import type { ParsedView } from '../sql/view.ts';
 import type { Types } from '../values/types.ts';
 
-/** Aliases that no view or table is likely to have; always followed by a dot. */
+/** Aliases that views and tables are unlikely to have; always followed by a dot. */
 const ROW = 'sno_row';
 const ROWS = 'sno_rows';
 const CHANNELS = 'sno_channels';
@@ -36,8 +36,8 @@ export function snapshotQuery(
 }
 
 /**
- * Reads each channel as if it were read alone. OFFSET keeps the planner from joining all channels
- * with the whole view, so that the view's indexes are used and the rows come channel by channel.
+ * Queries the view once for each channel. OFFSET keeps the planner from joining all channels with
+ * the whole view, so that indexes are used and the rows arrive channel by channel.
  */
 function manySql(path: string, values: readonly string[], { columns, from, where }: Select): string {
   const arrays = values.map((value) => `${value}::text[]`);
@@ -50,7 +50,6 @@ function manySql(path: string, values: readonly string[], { columns, from, where
   );
 }
 
-/** The setting's value, as text. */
 const settingOf = (parameter: number) => `current_setting(${quoteLiteral(snapshotValue(parameter))})`;
 
 /** The parts of a SELECT of one channel's rows. */
@@ -78,7 +77,7 @@ export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string>
   return shown;
 }
 
-/** Undefined if the view does not show the key's columns unchanged. */
+/** Reads through the view; undefined if the view does not show the key's columns unchanged. */
 function selectFromView(
   channel: CatalogChannel,
   plan: ViewPlan,
@@ -140,8 +139,8 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
 }
 
 /**
- * Compares by text, since 1.0 and 1.00 are equal but name two channels. Also by equality, if the
- * type has one, so that an index can be used.
+ * Compares by text, since 1.0 and 1.00 are equal but name two channels. If the type has an
+ * equality, compares also by that, so that an index can be used.
  */
 function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, value: string): string {
   const isText = `(${expression})::text collate "C" = ${value} collate "C"`;

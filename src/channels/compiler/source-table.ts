@@ -1,4 +1,4 @@
-/** The tables that a view reads, if their changes come in the WAL. */
+/** Refuses relations whose changes are not in the WAL, and tables that are not supported. */
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogTable } from '../catalog/catalog.ts';
 import type { DefinitionText } from '../sql/definition-text.ts';
@@ -11,8 +11,8 @@ const TABLE_KINDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Throws Unsupported if the table cannot be followed. `source`: as in the catalog; undefined if it
- * is not there.
+ * Throws Unsupported if the table cannot be followed. `source`: the catalog's description of the
+ * table; undefined if it has none.
  */
 export function sourceTable(
   { schema, name, place }: ParsedTable,

@@ -1,7 +1,9 @@
 /**
- * Compiles the subqueries of a view. Each becomes one or more tests whether a table has a row, and
- * a condition over their answers. NULLs are as in Postgres: `x IN (select y ...)` is true if a row
- * equals x; else NULL if x or the y of a row is NULL, and there is a row; else false.
+ * Compiles the subqueries of a view. Each becomes one or more tests whether a table has a matching
+ * row, and a condition over their results.
+ *
+ * NULLs are as in Postgres: `x IN (select y ...)` is true if a row equals x. Otherwise it is NULL
+ * if a row exists and x or the y of a row is NULL. Otherwise it is false.
  */
 import type { Node, SubLink } from 'libpg-query';
 import { readableName } from '../../postgres/quote.ts';
@@ -23,7 +25,7 @@ import { castType, conjuncts, type Equality, equalityOf, type NamedSource } from
 import { orThrow } from './outputs.ts';
 import { sourceTable } from './source-table.ts';
 
-/** Looks whether the table has a row. */
+/** A test whether the table has a matching row. */
 export interface FoundTest {
   readonly source: NamedSource;
   readonly from: number;
@@ -31,7 +33,7 @@ export interface FoundTest {
   readonly conditions: readonly Condition[];
   readonly nullIn: CatalogTableColumn | undefined;
   readonly nullFrom: CatalogTableColumn | undefined;
-  /** The column of the joined row that has the answer. */
+  /** The column of the joined row that holds the result. */
   readonly answer: CatalogTableColumn;
 }
 
@@ -39,13 +41,13 @@ export interface SubqueriesOptions {
   readonly parsed: ParsedView;
   readonly catalog: Catalog;
   readonly types: Types;
-  /** The tables outside. */
+  /** The tables of the outer query. */
   readonly sources: readonly NamedSource[];
-  /** Whether a left join may find no row of this table outside. */
+  /** Whether a left join may find no row of this outer table. */
   readonly mayLack: (source: number) => boolean;
 }
 
-/** What a test looks for, in a table. */
+/** The row of a table that a test looks for. */
 interface Sought {
   readonly source: NamedSource;
   readonly equalities: readonly Equality[];
@@ -69,7 +71,7 @@ export class Subqueries {
     this.#positive = positiveSubqueries(options.parsed.where);
   }
 
-  /** Throws Unsupported if it cannot be followed. `outer` reads the expressions around it. */
+  /** Throws Unsupported if it is not supported. `outer` reads expressions of the outer query. */
   read(link: SubLink, outer: ExpressionReader): Condition {
     const known = this.#read.get(link);
     if (known !== undefined) return known;
@@ -119,7 +121,7 @@ export class Subqueries {
     return foldConnective('or', [matches, foldConnective('and', [NULL_CONDITION, foldConnective('or', unknown)])]);
   }
 
-  /** Whether there is any row, where x is NULL. */
+  /** True if x is NULL and a row exists. */
   #ifNull(sought: Sought, { other, from }: Equality, link: SubLink): Condition {
     if (this.#options.mayLack(from))
       throw this.#options.parsed.text.refuse(
@@ -146,7 +148,9 @@ export class Subqueries {
       );
   }
 
-  /** Tests by the columns that equal columns of one table outside, as many as possible. */
+  /**
+   * Finds rows by the columns that equal columns of one outer table: that with the most of them.
+   */
   #test({ equalities, conditions, ...sought }: Sought, link: SubLink): Condition {
     const { types, parsed } = this.#options;
     const counts = new Map<number, number>();
@@ -202,7 +206,7 @@ export class Subqueries {
   }
 }
 
-/** A column of a joined row that is computed. */
+/** A column of joined rows that holds a subquery's result. */
 export function answerColumn(number: number): CatalogTableColumn {
   return {
     name: `subquery ${number}`,

@@ -1,6 +1,6 @@
 /**
- * Types whose values cannot be kept correct: their printed text can change without a commit to the
- * table, or the WAL lacks some of their values.
+ * Refuses types whose values cannot be kept correct: their printed text can change without a commit
+ * to the table, or the WAL lacks a part of it.
  */
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn } from '../catalog/catalog.ts';
@@ -38,7 +38,7 @@ export function refuseTypes(
   }
 }
 
-/** Throws Unsupported if Postgres would have to read such values again from the text in the WAL. */
+/** Throws Unsupported if Postgres would have to parse such values from their text in the WAL. */
 export function refuseRemoteTypes(parsed: ParsedView, used: readonly CatalogTableColumn[], types: Types): void {
   const naming = used.find(({ typeOid }) => isNaming(types.byOid(typeOid)));
   if (naming !== undefined)

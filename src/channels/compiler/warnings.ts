@@ -1,4 +1,4 @@
-/** Warnings about what is allowed but may surprise. `sno check` and the log show them. */
+/** Warnings about views that are allowed but may surprise; `sno check` and the log show them. */
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogFunction, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
 import { isNaming, partsOf, type ValueType } from '../values/types.ts';
@@ -7,7 +7,7 @@ export interface WarnedOf {
   readonly table: CatalogTable;
   /** The view's columns. */
   readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
-  /** Outputs computed from several columns, of which one may come and another not. */
+  /** Outputs computed from several columns, of which the WAL may have one and lack another. */
   readonly mixed: readonly string[];
   /** Outputs whose values may be missing when a row moves from one channel to another. */
   readonly missingInMoves: readonly string[];
@@ -62,7 +62,7 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
   return warnings;
 }
 
-/** Names in the bodies of functions are resolved by the search_path. */
+/** Warns of functions whose bodies look names up in the search_path. */
 export function pathWarnings(functions: readonly CatalogFunction[], path: string): string[] {
   const names = functions
     .filter(({ needsPath }) => needsPath)

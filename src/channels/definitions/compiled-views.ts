@@ -1,7 +1,6 @@
 /**
- * The compiled views of a catalog, kept as long as what they were compiled from is unchanged. A
- * view that cannot be compiled, for whatever reason, is refused by its name; other views are not
- * affected.
+ * The compiled views of a catalog, reused while the parts that they were compiled from are
+ * unchanged. A view that cannot be compiled is refused; other views are not affected.
  */
 import { SnoError } from '../../errors.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
@@ -28,8 +27,8 @@ export interface CompiledAccess {
   readonly rows: ChannelView | undefined;
   readonly onlyGrows: boolean;
   /**
-   * For each table, the columns it reads. Only for tables where an update that changes none of them
-   * changes nothing that the view shows.
+   * The columns that it reads, by table. A table is missing if an update of other columns may
+   * change the view's result.
    */
   readonly columnsRead: ReadonlyMap<number, readonly string[]>;
 }
@@ -50,7 +49,7 @@ export class CompiledViews {
     channel_send: new Map(),
   };
 
-  /** Compiles the views whose objects differ from before: see shareParts(). */
+  /** Compiles the views whose parts of the catalog are new objects; see shareParts(). */
   load(catalog: Catalog): void {
     const from = partsOf(catalog);
     this.#channels = compileAll('channels', catalog.channels, this.#channels, from, (channel) =>
@@ -75,7 +74,7 @@ export class CompiledViews {
   }
 }
 
-/** Runs work that may fail for one view, and refuses the view if it fails. */
+/** Runs `work` for a view. Returns an error that refuses the view if it throws. */
 export function refusing<T>(schema: string, pattern: string, work: () => T): T | SnoError {
   try {
     return work();
@@ -105,8 +104,8 @@ function compileAll<View extends Declared, Result>(
 }
 
 /**
- * The parts of the catalog that the compiler reads for a view: itself, what it reads, and their
- * types.
+ * The parts of the catalog that the compiler reads for a view: the view itself, the relations that
+ * it reads, and their types.
  */
 function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
@@ -129,7 +128,6 @@ function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
   };
 }
 
-/** Throws Unsupported if a definition cannot be read. */
 function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types): CompiledAccess | SnoError {
   const view = compileAccess(access, types, catalog.tables);
   if (view instanceof SnoError) return view;
@@ -153,8 +151,8 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
 const NOTHING_KNOWN: ReadonlyMap<number, readonly string[]> = new Map();
 
 /**
- * For each table, the columns that decide what the view shows; a table is missing if each column
- * may. A view that depends on the time has no entries, so each change checks it again: nothing else
+ * The columns that determine the view's result, by table. A table is missing if any column may. A
+ * view that depends on the time has no entries, so that each change checks access again: no event
  * shows when its answer changes.
  */
 export function columnsReadBy(access: CatalogAccess): ReadonlyMap<number, readonly string[]> {
@@ -162,7 +160,7 @@ export function columnsReadBy(access: CatalogAccess): ReadonlyMap<number, readon
   return new Map(access.columnsRead.map(({ relation, columns }) => [relation, columns]));
 }
 
-/** Refuses an unreadable definition: it could hide that access ends without a commit. */
+/** Throws `channel_refused` if the definition cannot be parsed: it is then unknown. */
 function growsOf(name: string, definition: string): boolean {
   try {
     return onlyGrows([definition]);

@@ -1,6 +1,6 @@
 import { type Pattern, patternsConflict } from '../catalog/pattern.ts';
 
-/** A pattern and the oid of its view, which shows the order of creation. */
+/** A pattern and the oid of its view: of two views, the older has the lower oid. */
 interface Claim {
   readonly pattern: Pattern;
   readonly oid: number;
@@ -8,7 +8,7 @@ interface Claim {
 
 /**
  * The patterns that share a possible name with an earlier pattern, each with that earlier one. The
- * earlier view keeps its channels: creating a view must not take channels away from others.
+ * earlier view keeps its channels: a new view must not take channels away from others.
  */
 export function findConflicts<T extends Claim>(claims: readonly T[]): Map<T, T> {
   const rivals = new Map<T, T[]>();

@@ -1,12 +1,12 @@
 /**
- * Whether subscribers' copies of a view stay correct under the definition that follows, without a
- * change of any row. The fingerprint decides whether the definition means the same. This file
- * checks what happens to the rows below it.
+ * Decides whether subscribers' copies of a view stay correct under its new definition. The
+ * fingerprint shows whether the definition means the same. This file checks whether the rows of its
+ * tables may have changed.
  */
 import type { CatalogPartition, CatalogTable } from '../catalog/catalog.ts';
 import type { ChannelView } from '../channel.ts';
 
-/** Undefined: no view. */
+/** `was` and `is`: the view before and now; undefined if it does not exist. */
 export function continues(was: ChannelView | undefined, is: ChannelView | undefined): boolean {
   if (was === undefined || is === undefined) return was === is;
   if (was.fingerprint !== is.fingerprint) return false;
@@ -16,16 +16,14 @@ export function continues(was: ChannelView | undefined, is: ChannelView | undefi
 }
 
 function tableContinues(was: CatalogTable, is: CatalogTable): boolean {
-  // out of the publication for a while: changes of that time are missing
+  // it left the publication for a while: changes in that time are missing
   if (was.publishedAs !== is.publishedAs) return false;
-  // without its key for a while: several rows may have had the same key, and been deleted by it
+  // it had no key for a while: several rows may have had the same key, and been deleted by it
   if (was.keyedAs !== is.keyedAs) return false;
   return samePartitions(was, is);
 }
 
-/**
- * The rows of a partition that is attached or detached come and go without a change of their own.
- */
+/** Attaching or detaching a partition adds or removes its rows without a change of any row. */
 function samePartitions(was: CatalogTable, is: CatalogTable): boolean {
   const before = new Set(was.partitions.map(attached));
   const after = new Set(is.partitions.map(attached));

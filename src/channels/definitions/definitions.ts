@@ -1,14 +1,14 @@
 /**
- * Keeps the registry at the definitions in force at each point of the WAL.
+ * Keeps the registry at the definitions that are in force at the current point of the WAL.
  *
  * At start the current catalog is loaded, though earlier WAL may be read again. The definitions of
- * that time are unknown, so the loaded ones apply to that WAL too. Every difference between them
- * was touched by a message from before the load. It counts as changed at that message, so no client
- * continues across it. A message from before the load is still applied if the load did not see its
+ * that time are unknown, so the loaded ones apply to that WAL too. A view whose definition differed
+ * then is listed as touched by a message between. It counts as changed at that message, so no
+ * client continues across it. A message from before the load is applied if the load did not see its
  * transaction.
  *
- * A message may come without the catalog, if its transaction could not read it. The definitions are
- * then unknown until the catalog has been read. Access checks wait for that.
+ * A message lacks the catalog if its transaction could not read it. The definitions are then
+ * unknown until this process has read the catalog. Access checks wait for that.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { SnoError } from '../../errors.ts';
@@ -20,7 +20,7 @@ import { DefinitionsGate } from '../served/gate.ts';
 import type { LoadResult } from './entry.ts';
 import type { ChannelRegistry } from './registry.ts';
 
-/** A schema: the rows did not change, but what its view allows did. */
+/** `how` is an AccessSchema if only the answers of that view changed, not the channel's rows. */
 export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | AccessSchema];
 
 export interface DefinitionsOptions {
@@ -29,7 +29,7 @@ export interface DefinitionsOptions {
   readonly onLoad: (result: LoadResult) => void;
   /** The catalog has changed, and must be reported in the WAL again. */
   readonly onUnreported: () => void;
-  /** From here on the definitions are known, or unknown. */
+  /** Called when the definitions become known or unknown. */
   readonly onKnown: (isKnown: boolean) => void;
 }
 
@@ -74,8 +74,8 @@ export class Definitions {
   }
 
   /**
-   * Call this when a catalog has arrived that was read after the first `unreportedCount` messages
-   * without one had committed.
+   * Call this after loading a catalog that was read after the first `unreportedCount` messages
+   * without one.
    */
   confirm(unreportedCount: number): void {
     if (unreportedCount === this.#unreportedCount) this.#setKnown(true);
@@ -105,13 +105,13 @@ export class Definitions {
     if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
     this.#messageCount++;
     const isBefore = lsn <= this.#loadedAt;
-    // the catalog that was read at start shows the transaction: it stays in force, and what the
-    // transaction touched is void all the same
+    // the loaded catalog already shows the transaction: it stays in force, and the touched views
+    // count as changed
     if (isBefore && this.#catalog !== undefined && (transaction === undefined || this.#shows(BigInt(transaction))))
       return this.#take(this.#catalog, touched);
     const catalog = this.#after(message);
-    // the known definitions stay in force until the new ones are read, and what was touched is void
-    // all the same
+    // the known definitions stay in force until the new ones are read, and the touched views count
+    // as changed
     if (catalog === undefined && this.#catalog !== undefined) {
       this.#unreportedCount++;
       this.#setKnown(false);

@@ -1,4 +1,4 @@
-/** A pattern with its compiled views, and what differs between the patterns of two catalogs. */
+/** A pattern with its compiled views, and the differences between the patterns of two catalogs. */
 import { ACCESS_SCHEMAS, type AccessSchema } from '../catalog/catalog.ts';
 import type { Pattern } from '../catalog/pattern.ts';
 import type { ChannelView, Refusal } from '../channel.ts';
@@ -25,38 +25,36 @@ export interface Entry {
   readonly refusal: Refusal | undefined;
 }
 
-/**
- * Whether the channel waits only for open writers, so that it will be served without any action.
- */
+/** Whether the channel waits only for open writers: it will be served without any action. */
 export function isAwaiting(entry: Entry | undefined): boolean {
   return entry?.refusal?.error.code === 'writers_open';
 }
 
 export interface LoadResult {
   /**
-   * Patterns whose rows or shape may have changed, and that can be subscribed to now or soon: new
-   * or redefined ones.
+   * New or redefined patterns, whose rows or columns may have changed, and that clients can
+   * subscribe to now or soon.
    */
   readonly changed: ReadonlySet<string>;
-  /** Patterns that can no longer be subscribed to: dropped, or refused now. */
+  /** Patterns that clients can no longer subscribe to: dropped, or refused now. */
   readonly dropped: ReadonlySet<string>;
   /**
-   * The access, presence and send views (`SCHEMA:PATTERN`) that are new, changed or dropped: what
-   * they allow must be checked again.
+   * The access, presence and send views (`SCHEMA:PATTERN`) that are new, changed or dropped. Their
+   * answers must be checked again.
    */
   readonly accessChanged: ReadonlySet<string>;
-  /** Refusals that are new. */
+  /** New refusals. */
   readonly refused: readonly Refusal[];
   /** Views that are no longer in the catalog. */
   readonly gone: readonly DeclaredView[];
-  /** Views that were gone or refused, and are served now. */
+  /** Views that were missing or refused, and are served now. */
   readonly back: readonly DeclaredView[];
 }
 
 /** The differences that loading a catalog would make. */
 export type Comparison = Omit<LoadResult, 'gone' | 'back'>;
 
-/** The patterns whose meaning differs. `touched`: views that count as changed. */
+/** `touched`: views that count as changed in any case. */
 export function compareEntries(
   before: ReadonlyMap<string, Entry>,
   after: ReadonlyMap<string, Entry>,

@@ -1,6 +1,6 @@
 /**
- * Views that were declared and are no longer in the catalog: a migration may be about to create
- * them again.
+ * Remembers views that were declared and are no longer in the catalog: a migration may be about to
+ * create them again.
  */
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
@@ -26,12 +26,12 @@ export function viewKey({ schema, pattern }: DeclaredView): string {
 
 export class GoneViews {
   #declared: ReadonlyMap<string, DeclaredView> = new Map();
-  /** Gone views by key, in the order in which they went. */
+  /** Gone views by key, the first dropped first. */
   readonly #gone = new Map<string, DeclaredView>();
 
   /**
-   * Takes the currently declared views. Returns the views that left, and the gone views that
-   * returned.
+   * Sets the currently declared views. Returns the views that were dropped, and the gone views that
+   * exist again.
    */
   take(declared: ReadonlyMap<string, DeclaredView>): {
     readonly left: readonly DeclaredView[];

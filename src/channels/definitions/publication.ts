@@ -18,9 +18,9 @@ export interface Publication {
 }
 
 /**
- * Why the changes of a table do not come, with the SQL that fixes it; undefined if they do. A table
- * without an identity is published automatically once it has one, and a second ALTER PUBLICATION
- * would fail.
+ * An error with the SQL that fixes it if the table's changes are not published; else undefined. A
+ * table without an identity is published automatically once it has one, and a second ALTER
+ * PUBLICATION would fail.
  */
 export function publicationFault(
   table: CatalogTable,
@@ -70,8 +70,8 @@ function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTabl
 }
 
 /**
- * Postgres sends a partition's row under the root's name, but with the old values of the
- * partition's identity.
+ * The error for partitions whose replica identity is too narrow. Postgres sends a partition's rows
+ * under the root's name, but with the old values of the partition's own identity.
  */
 function partitionsFault({
   schema,

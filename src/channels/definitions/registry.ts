@@ -2,8 +2,8 @@
  * The definitions in force: every channel view and access view of a catalog, compiled, or refused
  * with the reason.
  *
- * A catalog comes when Snö starts and whenever DDL touches a channel (through the WAL, or polled).
- * Views that did not change are not compiled again. `load` returns the patterns whose meaning
+ * A catalog is loaded when Snö starts, and after DDL that touches a channel: from the WAL, or by
+ * polling. Unchanged views are not compiled again. `load` returns the patterns whose meaning
  * changed.
  */
 import { SnoError } from '../../errors.ts';
@@ -24,13 +24,11 @@ import { identityHints, outcomeOf, tableFaults } from './view-faults.ts';
 export interface AccessSource {
   readonly schema: AccessSchema;
   readonly pattern: string;
-  /** Undefined: a change of the table can concern every channel of the pattern. */
+  /** Undefined if a change of the table may affect every channel of the pattern. */
   readonly rows: ChannelView | undefined;
-  /** Whether an additional row never takes access away. */
+  /** Whether an additional row never ends access. */
   readonly onlyGrows: boolean;
-  /**
-   * An update that changes none of these columns takes no access away; undefined: every update may.
-   */
+  /** An update that changes none of these columns ends no access; undefined if every update may. */
   readonly columns: readonly string[] | undefined;
 }
 
@@ -60,8 +58,8 @@ export class ChannelRegistry {
 
   /**
    * Replaces the definitions by those of a catalog. The `touched` views (of a `sno.catalog`
-   * message) count as changed even if they look the same: when WAL is read again after a restart,
-   * the earlier catalog is not available.
+   * message) count as changed even if they are equal: when WAL is read again after a restart, the
+   * earlier catalog is not available for comparison.
    */
   load(catalog: Catalog, touched: ReadonlySet<string> = NOTHING): LoadResult {
     const { entries, refusals, result } = this.#resolve(catalog, touched);
@@ -75,7 +73,7 @@ export class ChannelRegistry {
     return { ...result, gone: left, back: [...new Set(back)].flatMap((key) => declared.get(key) ?? []) };
   }
 
-  /** Returns what `load` would return, and keeps the definitions in force. */
+  /** The changes that `load` would make; keeps the definitions in force. */
   compare(catalog: Catalog): Comparison {
     return this.#resolve(catalog, NOTHING).result;
   }
@@ -88,7 +86,7 @@ export class ChannelRegistry {
     return { entries, refusals, result: { ...compareEntries(this.#entries, entries, touched), refused } };
   }
 
-  /** What the half of the service that faces clients needs of the definitions. */
+  /** The definitions as gateways need them. */
   get served(): ServedDefinitions {
     return this.#served;
   }
@@ -114,7 +112,7 @@ export class ChannelRegistry {
     for (const views of this.#viewsBySource.values()) yield* views;
   }
 
-  /** Number of channel views by where their rows are evaluated, and of those that are refused. */
+  /** Number of channel views that this process evaluates, that Postgres evaluates, and refused. */
   get viewCounts(): { readonly process: number; readonly postgres: number; readonly refused: number } {
     const views = [...this.views()];
     const postgres = views.filter(({ remote }) => remote !== undefined).length;
@@ -123,26 +121,26 @@ export class ChannelRegistry {
   }
 
   /**
-   * The channel views on a table, by the oid that the WAL gives it, or the one over joined rows:
-   * ChannelView.source.
+   * The channel views with this source (ChannelView.source): those on a table, by its oid in the
+   * WAL, or the one over joined rows.
    */
   viewsOf(source: number): readonly ChannelView[] {
     return this.#viewsBySource.get(source) ?? NO_VIEWS;
   }
 
-  /** The channel views that join tables. Another array whenever one of them is another. */
+  /** The channel views that join tables; a new array whenever one of them changes. */
   get joined(): readonly ChannelView[] {
     return this.#joined;
   }
 
   /**
-   * The access, presence and send views that read a table: a commit to it may end what they allow.
+   * The access, presence and send views that read a table: a commit to it may change their answers.
    */
   accessOf(tableOid: number): readonly AccessSource[] {
     return this.#accessByTable.get(tableOid) ?? NO_ACCESS;
   }
 
-  /** Warnings about surprising behaviour of the access, presence and send views. */
+  /** Warnings of the pattern's access, presence and send views. */
   accessWarnings(pattern: string): readonly string[] {
     const { access = {} } = this.#entries.get(pattern) ?? {};
     return ACCESS_SCHEMAS.flatMap((schema) => access[schema]?.view.warnings ?? []);
@@ -186,7 +184,7 @@ export class ChannelRegistry {
       const pattern = refusing('channels', text, () => parsePattern(text));
       if (pattern instanceof SnoError) continue;
       const types = refusing('channels', text, () => valueTypes(pattern, (channel ?? declared[0])?.columns ?? []));
-      // A channel is served without its presence or its sends, unless it is nothing else.
+      // a refused presence or send view refuses the channel only if it has no other view
       const isEmpty = channel === undefined && Object.keys(access).length === 0;
       const refusal = own.find(({ schema }) => isEmpty || schema === 'channels' || schema === 'channel_access');
       entries.push({
@@ -245,7 +243,7 @@ export class ChannelRegistry {
   }
 }
 
-/** What serving needs of a compiled view. */
+/** The parts of a compiled view that gateways need. */
 function servedAccess({ view }: EntryAccess): ServedAccess {
   const { sql, valueTypes: types, claims, fingerprint, parts } = view;
   return { sql, valueTypes: types, claims, fingerprint, ...(parts === undefined ? {} : { parts }) };

@@ -1,4 +1,4 @@
-/** Faults of views beyond the compiler's: those of their tables, and the needs of other views. */
+/** Finds faults of a view's tables, and combines the hints of all views over one table. */
 import { SnoError } from '../../errors.ts';
 import type { Catalog, CatalogAccess, CatalogChannel } from '../catalog/catalog.ts';
 import { type IdentityNeed, unitedNeed } from '../catalog/identity-statements.ts';
@@ -9,14 +9,14 @@ import { put } from './list-map.ts';
 import { publicationFault } from './publication.ts';
 
 /**
- * A view's changes come as those of its tables. The event trigger notices a materialized view's
- * changes (below access views).
+ * Kinds that need no publication: changes of a view are those of its tables, and the event trigger
+ * reports a REFRESH of a materialized view below an access view.
  */
 const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
 
 /**
- * Returns the fault of any of these tables whose changes do not come. A partition's changes come as
- * its root's.
+ * Returns a function that finds the faults of tables whose changes are not published. The WAL
+ * shows a partition's changes as its root's.
  */
 export function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
@@ -33,14 +33,14 @@ export function tableFaults(catalog: Catalog, publication: string): (reads: read
   };
 }
 
-/** Reports a fault that passes by itself only if there is no other fault. */
+/** Combines faults. One that passes by itself is reported only if no other exists. */
 function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
   const lasting = faults.filter(({ code }) => code !== 'writers_open');
-  const told = lasting.length > 0 ? lasting : faults;
-  const [first, ...others] = told;
+  const reported = lasting.length > 0 ? lasting : faults;
+  const [first, ...others] = reported;
   if (first === undefined || others.length === 0) return first;
-  return new SnoError(first.code, told.map(({ message }) => message).join('; '), {
-    hint: unitedHint(told),
+  return new SnoError(first.code, reported.map(({ message }) => message).join('; '), {
+    hint: unitedHint(reported),
     cause: first.cause,
   });
 }
@@ -51,8 +51,8 @@ function unitedHint(faults: readonly SnoError[]): string {
 }
 
 /**
- * The ALTER statements of a table serve all views over it: what one view needs must not break
- * another.
+ * Returns a function that makes the hint of an IdentityFault serve all views over its tables: the
+ * statements for one view must not break another.
  */
 export function identityHints(
   views: readonly (ChannelView | SnoError | undefined)[],
@@ -69,9 +69,7 @@ export function identityHints(
   };
 }
 
-/**
- * Returns a declared view as compiled, or as refused because of its tables.
- */
+/** Returns a declared view as compiled, or as refused because of its tables. */
 export function outcomeOf<View>(
   schema: Refusal['schema'],
   declared: CatalogChannel | CatalogAccess | undefined,
@@ -84,7 +82,7 @@ export function outcomeOf<View>(
   if (!(compiled instanceof IdentityFault)) return compiled;
   const unpublished = refusing(schema, declared.pattern, () => fault(declared.reads));
   if (unpublished?.code !== 'table_unpublished') return compiled;
-  // it would choose an identity for the publication alone
+  // without its statements about the replica identity: the compiler's hint has better ones
   const publishing = unpublished.hint.split('\n').filter((line) => !/ replica identity /.test(line));
   const hint = [compiled.hint, ...publishing].join('\n');
   return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { hint });

@@ -12,10 +12,7 @@ const GONE = {
   channel_send: 'the send view was dropped: no client may send to the channels until it exists again',
 } as const;
 
-/**
- * Logs a refusal as an error. A view that is served again, after it was refused or dropped, gets a
- * line too.
- */
+/** Logs views that were dropped, refused, or are served again. A refusal is an error. */
 export function logViews(logger: Logger, { refused, gone, back }: LoadResult): void {
   for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
   for (const refusal of refused) logRefusal(logger, refusal);

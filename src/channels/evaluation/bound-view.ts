@@ -1,6 +1,6 @@
 /**
- * A compiled view at work on the rows of its table: the hot path. Nothing here makes an object or a
- * string per row.
+ * Evaluates a compiled view on the rows of its table. This is the hot path: it creates no object
+ * and no string per row.
  */
 
 import { NULL, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
@@ -35,7 +35,7 @@ interface Output {
   readonly encode: Encoder;
   /** The positions of its columns. */
   readonly inputs: readonly number[];
-  /** Whether it is one column, whose value differs exactly if its text differs. */
+  /** Whether it is a single column: its value differs exactly if the column's text does. */
   readonly isColumn: boolean;
 }
 
@@ -165,8 +165,8 @@ function isUnchangedWhole({ inputs }: Output, row: Tuple): boolean {
 }
 
 /**
- * Whether an output differs in the new row. Compares its columns first: if they are equal, so is
- * the output.
+ * Whether an output's value differs in the new row. Compares its columns first: if they are equal,
+ * the value is too.
  */
 function outputDiffers(output: Output, oldRow: Tuple, newRow: Tuple): boolean {
   const { inputs, operand, before } = output;

@@ -1,4 +1,4 @@
-/** An array's elements by its text, read all at once into reused buffers. */
+/** The elements of an array's text, parsed at once into reused buffers. */
 import { ByteWriter } from '../../memory/byte-writer.ts';
 import { type ArrayVisitor, visitArray } from '../values/array-text.ts';
 import { ConstantOperand, type Operand } from './operand.ts';
@@ -17,7 +17,7 @@ export class Elements implements ArrayVisitor {
   #starts: number[] = [];
   #ends: number[] = [];
   #depth = 0;
-  /** For each depth, the elements so far of the open array. */
+  /** For each depth, the number of elements so far of the open array. */
   #open: number[] = [];
   #read: Operand | undefined;
 

@@ -42,9 +42,9 @@ export function compileOperand(source: Source, indexOf: IndexOf): Operand {
 }
 
 /**
- * Compiles a WHERE: whether the row matches. Postgres pushes NOT down to the parts that AND and OR
- * join. It evaluates the parts in an order of its choice, and stops once the result is decided. So
- * an error in one part counts only if no other part decides the result.
+ * Compiles a WHERE to a test whether a row matches. Postgres pushes NOT down into AND and OR. It
+ * evaluates their operands in an order of its choice, and stops once the result is decided. So an
+ * error in one operand counts only if no other operand decides the result.
  */
 export function compileWhere(condition: Condition, indexOf: IndexOf, wanted: 0 | 1 = 1): (row: Tuple) => boolean {
   if (condition.kind === 'not') return compileWhere(condition.of, indexOf, wanted === 1 ? 0 : 1);
@@ -57,7 +57,7 @@ export function compileWhere(condition: Condition, indexOf: IndexOf, wanted: 0 |
   return (row) => predicate(row) === wanted;
 }
 
-/** Compiles parts of which any one may decide the result. */
+/** Combines tests of which any one may decide the result. */
 function decided(parts: readonly ((row: Tuple) => boolean)[], decisive: boolean): (row: Tuple) => boolean {
   return (row) => {
     let failure: RowError | undefined;
@@ -122,7 +122,7 @@ function comparison({ left, right, compare, accepts }: Condition & { kind: 'comp
   };
 }
 
-/** The most common condition. */
+/** The most common condition, without an operand. */
 function columnWithConstant(index: number, constant: Buffer, compare: Compare, accepts: number): Predicate {
   const length = constant.length;
   return (row) =>

@@ -1,6 +1,6 @@
 /**
- * An expression as the compiler understands it: typed, and known to mean the same here as in
- * Postgres. read-expression.ts builds it, evaluate.ts turns it into closures.
+ * A typed expression whose result here is known to equal Postgres's. read-expression.ts builds it,
+ * evaluate.ts turns it into closures.
  */
 import type { CatalogTableColumn } from '../catalog/catalog.ts';
 import type { Compare } from '../values/compare.ts';
@@ -27,8 +27,8 @@ export interface Branch {
 }
 
 /**
- * How its text is ordered. `C`: bytewise. `other`: an unknown order, but different bytes are
- * different texts. `nondeterministic`: not even that.
+ * How texts compare. `C`: bytewise. `other`: in an unknown order, but different bytes are different
+ * texts. `nondeterministic`: in an unknown order, and different bytes may be equal texts.
  *
  * `conflict`: two collations that do not combine; Postgres raises an error where one is needed.
  * `none` has no influence: constants, and types that are not text.
@@ -48,7 +48,7 @@ export interface Value {
   readonly collation: Collation;
   /** Qualified and quoted. '' if the type has no collation. */
   readonly collationName: string;
-  /** Whether COLLATE gave the collation, which then takes precedence. */
+  /** Whether the collation comes from COLLATE, and so takes precedence. */
   readonly explicit: boolean;
 }
 

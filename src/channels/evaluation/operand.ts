@@ -1,6 +1,6 @@
 /**
- * Values at run time: where the bytes of a value lie for the current row. One object per place in
- * the view, refilled for each row, so that a row costs no allocation.
+ * Values at run time: where the bytes of a value are for the current row. Each place in the view
+ * has one object, set again for each row, so that a row costs no allocation.
  */
 import { NULL, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import { assert } from '../../errors.ts';
@@ -31,7 +31,7 @@ export abstract class Operand {
     return true;
   }
 
-  /** Takes the value of another operand. */
+  /** Sets the value to that of another operand. */
   protected take({ buffer, start, end }: Operand): true {
     this.buffer = buffer;
     this.start = start;
@@ -71,9 +71,7 @@ export class ColumnOperand extends Operand {
   }
 }
 
-/**
- * A column whose text depends on settings: its form is checked before anything is computed from it.
- */
+/** A column whose text depends on settings: `load` checks its form first. */
 export class ShapedColumnOperand extends ColumnOperand {
   readonly #type: ShapedType;
 
@@ -160,7 +158,7 @@ export class CoalesceOperand extends Operand {
 export class ExtremeOperand extends Operand {
   readonly #values: readonly Operand[];
   readonly #compare: Compare;
-  /** Bit 0: a value less than the best so far is better; bit 2: a greater value is. */
+  /** Bit 0: a lesser value is better (LEAST); bit 2: a greater value is better (GREATEST). */
   readonly #accepts: number;
 
   constructor(values: readonly Operand[], compare: Compare, accepts: number) {

@@ -1,7 +1,7 @@
 /**
- * Finds which updates changed columns that access views read. If the WAL has the old row, both rows
- * are compared. If it has only the new row, the row is compared with its last seen state: every
- * change of a row comes through the WAL, in order. A row not seen yet counts as changed.
+ * Finds which updates changed columns that access views read. If the WAL has the old row, compares
+ * both rows. Otherwise compares the row with its last seen state: the WAL has every change of a
+ * row, in order. A row not seen yet counts as changed.
  */
 
 import type { Relation } from '../../decode/relation.ts';
@@ -58,14 +58,14 @@ export class RowMemory {
 
 /** The seen rows of one table, limited to some of its columns. */
 export class SeenRows {
-  /** Whether the last change left all of the columns as they were. */
+  /** Whether the last change left all of the columns unchanged. */
   isSame = false;
   readonly #memory: RowMemory;
   readonly #columns: readonly number[];
   readonly #identity: readonly number[];
   /**
-   * Whether all columns belong to the replica identity: then an old row comes with each change of
-   * them.
+   * Whether all columns belong to the replica identity: the WAL then has an old row with each
+   * change of them.
    */
   readonly #isWithinIdentity: boolean;
   readonly #text = new ByteWriter(256);
@@ -120,8 +120,8 @@ export class SeenRows {
   }
 
   /**
-   * Undefined if it is too long to remember. The bytes are text in the database's encoding, which
-   * has no zero byte.
+   * The row's columns as one text; undefined if it is too long to remember. A zero byte separates
+   * values: texts of the database contain none.
    */
   #textOf(columns: readonly number[], row: Tuple): string | undefined {
     const text = this.#text;

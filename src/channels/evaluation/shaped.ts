@@ -1,6 +1,6 @@
 /**
- * Columns whose texts depend on settings: their form is checked before anything is computed from
- * them.
+ * The types whose texts depend on settings: a column's form is checked before anything is computed
+ * from it.
  */
 import { visitArray } from '../values/array-text.ts';
 import { type Form, isByteaText, isDateText, isTimestampText, isTimestampTzText, textFormOf } from '../values/form.ts';

@@ -1,37 +1,37 @@
-/** Evaluates changes of tables on the known rows: which joined rows they change, and how. */
+/** Finds the joined rows that a change of a table changes, and their values before and after. */
 import { TEXT, Tuple } from '../../decode/tuple.ts';
 import { type JoinedView, type Look, UnknownRows } from './joined-view.ts';
 import type { Change, Row } from './known-rows.ts';
 
-/** A base row whose joined row a change concerns, and the joined row before it. */
-interface Concerned {
+/** A base row whose joined row a change affects, and that joined row before the change. */
+interface AffectedBase {
   readonly base: Row;
   readonly before: Tuple | undefined;
 }
 
-/** What a change concerns in a view, before the change is applied to the known rows. */
+/** The effect of a change on a view, found before the change is applied to the known rows. */
 export interface Evaluated {
   readonly view: JoinedView;
   readonly change: Change;
-  /** Whether the changed row is a base row whose columns of the view differ. */
+  /** Whether the changed row is a base row, and columns that the view reads differ. */
   readonly isBase: boolean;
   /** Its joined row before the change. */
   readonly before: Tuple | undefined;
-  readonly concerned: readonly Concerned[];
+  readonly affected: readonly AffectedBase[];
 }
 
 /** Receives a joined row before and after a change. */
-export type Tell = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => void;
+export type EmitJoinedRow = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => void;
 
-/** A commit concerns more rows than are allowed. */
+/** A commit affects more rows than are allowed. */
 export class TooManyRows extends Error {}
 
 export class Evaluation {
   readonly #rowsMax: number;
-  /** Base rows that joined rows have reached in this commit. */
+  /** Number of base rows affected through joined rows in this commit, by view. */
   readonly #reached = new Map<JoinedView, number>();
 
-  /** `rowsMax`: maximum base rows that the joined rows of one commit reach, for each view. */
+  /** `rowsMax`: maximum base rows that one commit affects through joined rows, for each view. */
   constructor(rowsMax: number) {
     this.#rowsMax = rowsMax;
   }
@@ -44,27 +44,27 @@ export class Evaluation {
   /** Call it before the change is applied. Throws UnknownRows, TooManyRows or RowError. */
   before(view: JoinedView, change: Change): Evaluated {
     const isBase = view.placesOf(change.table)[0] === 0 && view.differs(0, change.oldRow, change.newRow);
-    const concerned = this.#concerned(view, change, isBase);
+    const affected = this.#affectedBases(view, change, isBase);
     const before = isBase && change.oldRow !== undefined ? view.join(change.oldRow, 'oldRow') : undefined;
-    return { view, change, isBase, before, concerned };
+    return { view, change, isBase, before, affected };
   }
 
   /** Call it after the change was applied. */
-  after({ view, change, isBase, before, concerned }: Evaluated, tell: Tell): void {
-    if (isBase) tell(view, before, change.newRow && view.join(change.newRow, 'newRow'));
-    for (const each of concerned) tell(view, each.before, view.join(each.base, 'newRow'));
+  after({ view, change, isBase, before, affected }: Evaluated, emit: EmitJoinedRow): void {
+    if (isBase) emit(view, before, change.newRow && view.join(change.newRow, 'newRow'));
+    for (const each of affected) emit(view, each.before, view.join(each.base, 'newRow'));
   }
 
   /** Whether the change may change a joined row of the view. */
-  static concerns(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
+  static affects(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
     return view.placesOf(table).some((place) => view.differs(place, oldRow, newRow));
   }
 
   /**
-   * The base rows that join the row as it was or as it is, and their joined rows before the change.
-   * `isBase`: the changed row is a base row too, which is left out.
+   * The base rows that join the old or the new row, and their joined rows before the change.
+   * `isBase`: the changed row is a base row too, and is left out.
    */
-  #concerned(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly Concerned[] {
+  #affectedBases(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly AffectedBase[] {
     const places = view.placesOf(table).filter((place) => place > 0 && view.differs(place, oldRow, newRow));
     if (places.length === 0) return NONE;
     const own = new Set(isBase ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : []);
@@ -87,7 +87,7 @@ export class Evaluation {
   }
 }
 
-const NONE: readonly Concerned[] = [];
+const NONE: readonly AffectedBase[] = [];
 
 const LOOK: Look = (view, index, value) => {
   const rows = index.get(value);

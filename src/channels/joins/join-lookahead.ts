@@ -1,7 +1,8 @@
 /**
- * Sees to it that everything is known that messages need before they are passed on. If something is
- * not, asks Postgres for it by a snapshot, reads on until every commit that the snapshot sees has
- * arrived, and undoes what happened after the waiting place. See docs/decisions/0058-live-joins.md.
+ * Makes all joined rows that messages need known before the messages are passed on. Reads missing
+ * rows from Postgres with a snapshot, and waits until every commit that the snapshot sees has
+ * arrived. Then undoes their changes in the rows found, back to the first waiting message. See
+ * docs/decisions/0058-live-joins.md.
  */
 import type pg from 'pg';
 import type { Lsn } from '../../lsn.ts';
@@ -28,33 +29,33 @@ export interface JoinLookaheadOptions {
   readonly now: () => number;
   readonly cacheBytesMax: number;
   readonly rowsMax: number;
-  /** An ask failed, so the views that needed it are reset if their rows change. */
+  /** A question failed, so the views that needed its rows are reset if their rows change. */
   readonly onFailed: (why: JoinReset, error: Error) => void;
-  /** Counts the queries of a question, and its lookups. */
+  /** Called before each query of a question, with its number of lookups. */
   readonly onAsked: (lookups: number) => void;
 }
 
-/** Maximum bytes of messages that wait while Postgres is asked. */
+/** Maximum bytes of messages that wait for a question. */
 const WAITING_BYTES_MAX = 64 << 20;
-/** Maximum transactions that are remembered until a snapshot has seen them. */
+/** Number of remembered transactions beyond which the next chunk checks which are visible. */
 const PASSED_MAX = 10_000;
-/** How long to wait for the locks of tables, which a rewrite of a table holds, in ms. */
+/** Maximum wait for the locks of tables, in ms: a rewrite of a table holds them. */
 const LOCK_MS_MAX = 1_000;
-/** The same, for a table whose lock could not be had the last time: the stream waits meanwhile. */
+/** The same for a table whose lock timed out the last time, in ms: the stream waits meanwhile. */
 const LOCK_AGAIN_MS_MAX = 50;
 const LOCK_TIMED_OUT = '55P03';
-/** Errors of Postgres that some tables cause: locks, rights, definitions, values. */
+/** SQLSTATEs of errors that single tables cause: locks, rights, definitions, values. */
 const OF_TABLES = /^(55P03|42...|22...)$/;
 
 export class JoinLookahead {
   readonly #options: JoinLookaheadOptions;
   readonly #window: Window;
-  /** Transactions whose changes were passed on, and that no snapshot has been known to see. */
+  /** Transactions whose changes were passed on, and that no snapshot has shown yet. */
   #passed = new Set<number>();
   #givenUp = new Map<JoinedView, JoinReset>();
-  /** What Postgres is asked now. */
+  /** The question that is being asked. */
   #question: Question | undefined;
-  /** Oids of tables whose locks could not be had. */
+  /** Oids of tables whose locks timed out. */
   readonly #locked = new Set<number>();
   #waitingBytes = 0;
   #passedCount = 0;
@@ -69,7 +70,7 @@ export class JoinLookahead {
     return this.#options.joins().views.length > 0;
   }
 
-  /** Views that are reset if the messages that are passed on now change their rows. */
+  /** Views that are reset if the messages of this chunk change their rows. */
   get givenUp(): ReadonlyMap<JoinedView, JoinReset> {
     return this.#givenUp;
   }
@@ -86,12 +87,12 @@ export class JoinLookahead {
     this.#question = undefined;
   }
 
-  /** Another history begins: its queries may never see transactions of the earlier one. */
+  /** A new epoch begins: its snapshots may never show transactions of the earlier one. */
   forget(): void {
     this.#passed.clear();
   }
 
-  /** A message has arrived. It waits until it is passed on. Messages are read in their order. */
+  /** Reads a message that waits to be passed on. Call it in the order of the messages. */
   read(buffer: Buffer, start: number, end: number): void {
     this.#waitingBytes += end - start;
     this.#window.read(buffer, start, end);
@@ -105,8 +106,9 @@ export class JoinLookahead {
   }
 
   /**
-   * Prepares the messages before this number. Undefined: all that they need is known. Else a
-   * promise that resolves when it is, or when the views that lack it are given up.
+   * Prepares the messages before this number. Returns undefined if all rows that they need are
+   * known. Else returns a promise that resolves when they are, or when the views that lack them are
+   * given up.
    */
   prepare(chunkEnd: number): Promise<void> | undefined {
     this.#givenUp = new Map();
@@ -119,8 +121,8 @@ export class JoinLookahead {
   }
 
   /**
-   * Reads a message that is passed on at once, since nothing is needed. It may be needed later to
-   * understand others.
+   * Reads a message that is passed on at once, since it needs no rows. It may describe a table or a
+   * transaction of later messages.
    */
   note(buffer: Buffer, start: number, end: number): void {
     this.#window.read(buffer, start, end);
@@ -137,7 +139,7 @@ export class JoinLookahead {
     return rehearse(entries, { joins, answers, rowsMax, without: new Set(this.#givenUp.keys()) });
   }
 
-  /** The messages before this number have been passed on. */
+  /** The messages before this number, of these bytes, have been passed on. */
   passed(message: number, bytes: number): void {
     this.#waitingBytes -= bytes;
     this.#passedCount = message;
@@ -146,8 +148,8 @@ export class JoinLookahead {
   }
 
   /**
-   * Asks for all that is missing at once. If that fails by an error of Postgres, asks again for the
-   * views of each set of tables: the others may be answered.
+   * Asks for all missing rows at once. If Postgres answers with an error, asks separately for the
+   * views of each set of tables: only some may fail.
    */
   async #ask(chunkEnd: number, stream: number): Promise<void> {
     const views = viewsOf(this.#missing(chunkEnd));
@@ -157,7 +159,7 @@ export class JoinLookahead {
     for (const group of groups) if (stream === this.#stream) await this.#askFor(chunkEnd, group, true, stream);
   }
 
-  /** `isLast`: if it fails, the views are given up. Resolves with whether it went well. */
+  /** `isLast`: on failure, the views are given up. Resolves with whether it succeeded. */
   async #askFor(chunkEnd: number, views: ReadonlySet<JoinedView>, isLast: boolean, stream: number): Promise<boolean> {
     const without = new Set(this.#options.joins().views.filter((view) => !views.has(view)));
     const missing = () => this.#missing(chunkEnd, without);
@@ -182,7 +184,7 @@ export class JoinLookahead {
     }
   }
 
-  /** `commits`: each may need as many rows as are allowed. Their bytes are limited together. */
+  /** `commits`: their number, since each may need `rowsMax` rows. */
   #newQuestion(missing: () => Missing, commits = 1): Question {
     const { pool, mark, pause, now, rowsMax, onAsked } = this.#options;
     return new Question({
@@ -201,16 +203,16 @@ export class JoinLookahead {
     });
   }
 
-  /** Number of commits among these messages that change tables of views that join. */
+  /** Number of commits before this message that change tables of views with joins; at least 1. */
   #commitsBefore(chunkEnd: number): number {
     const xids = new Set<number>();
     for (const { message, xid } of this.#window.entries) if (message < chunkEnd) xids.add(xid);
     return Math.max(1, xids.size);
   }
 
-  /** Looks which of the passed transactions queries see. */
+  /** Removes transactions that a new snapshot sees from `#passed`. */
   async #look(): Promise<void> {
-    // the next time will do as well
+    // if it fails, the next chunk tries again
     await this.#newQuestion(() => new Map())
       .look()
       .catch(() => undefined);
@@ -221,7 +223,7 @@ export class JoinLookahead {
     for (const view of views) this.#givenUp.set(view, why);
   }
 
-  /** Ends the question if too much waits for it. */
+  /** Aborts the question if too many bytes wait for it. */
   #checkBytes(): void {
     if (this.#waitingBytes <= WAITING_BYTES_MAX) return;
     this.#question?.abort(
@@ -237,7 +239,7 @@ export class JoinLookahead {
   }
 }
 
-/** The views by the tables that they read. */
+/** Groups the views by the tables that they read. */
 function groupsOf(views: Iterable<JoinedView>): readonly ReadonlySet<JoinedView>[] {
   const groups = new Map<string, Set<JoinedView>>();
   for (const view of views) {

@@ -1,4 +1,4 @@
-/** A view that joins, at work on known rows. */
+/** Evaluates a view with joins on known rows. */
 import type { Relation } from '../../decode/relation.ts';
 import { NULL, TEXT, Tuple } from '../../decode/tuple.ts';
 import { ByteWriter } from '../../memory/byte-writer.ts';
@@ -20,20 +20,20 @@ interface Step {
   readonly from: number;
   /** Finds the joined row, or the rows of a subquery. */
   readonly index: KnownIndex;
-  /** Finds the rows that join to a joined row: both have one value in their indexes. */
+  /** Finds the earlier table's rows that join a row: both have the same value in these indexes. */
   readonly reverse: KnownIndex;
   readonly condition: ((row: Tuple) => boolean) | undefined;
   readonly answer: number | undefined;
 }
 
-/** Receives the lookups that a row needs. Returns the rows, if they are known. */
+/** Looks up the rows with a value in an index. Undefined if they are not known. */
 export type Look = (view: JoinedView, index: KnownIndex, value: string) => RowSet | undefined;
 
 const NO_PLACES: readonly number[] = [];
 const LETTER_t = 0x74;
 const LETTER_f = 0x66;
 
-/** A lookup was not asked for: a bug, or its view was given up. */
+/** The rows of a lookup are not known: its view was given up, or this is a bug. */
 export class UnknownRows extends Error {}
 
 export class JoinedView {
@@ -80,12 +80,12 @@ export class JoinedView {
     this.relation = relationOf(pattern.text, join);
   }
 
-  /** Indexes of the tables of the view that are this table. */
+  /** Indexes of this table among the view's tables: several if it is joined twice. */
   placesOf(table: KnownTable): readonly number[] {
     return this.#places.get(table) ?? NO_PLACES;
   }
 
-  /** Whether the view may show a difference, if the row is at this place of the view. */
+  /** Whether columns that the view reads differ, for a row of the table with this index. */
   differs(place: number, oldRow: Row | undefined, newRow: Row | undefined): boolean {
     if (oldRow === undefined || newRow === undefined) return true;
     for (const position of (this.parts[place] as Part).positions)
@@ -127,7 +127,7 @@ export class JoinedView {
     return tuple;
   }
 
-  /** Calls `found` with each base row that joins this row, if the row is at this place. */
+  /** Calls `found` with each base row that joins this row of the table with this index. */
   basesOf(place: number, row: Row, look: Look, found: (base: Row) => void): void {
     if (place === 0) return found(row);
     const step = this.steps[place - 1] as Step;
@@ -136,7 +136,7 @@ export class JoinedView {
     if (rows !== undefined) for (const each of rows.values()) this.basesOf(step.from, each, look, found);
   }
 
-  /** Looks up all rows that join this row, if it is at this place, and those that they join. */
+  /** Looks up all rows that this row of the table with this index joins, and theirs in turn. */
   lookDown(place: number, row: Row, look: Look): void {
     for (const step of this.steps) {
       if (step.from !== place) continue;
@@ -161,7 +161,7 @@ export class JoinedView {
     return rows;
   }
 
-  /** Writes whether one of the subquery's rows fits. */
+  /** Writes whether one of the subquery's rows matches. */
   #answer(step: Step, from: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {
     const rows = this.#found(step, from);
     const { to, condition, answer = 0 } = step;

@@ -1,4 +1,4 @@
-/** The views that join, and the rows that are known of their tables. */
+/** The views with joins, and the known rows of their tables. */
 import type { ChannelView } from '../channel.ts';
 import type { JoinPlan } from '../join-plan.ts';
 import { JoinedView, type Look } from './joined-view.ts';
@@ -25,7 +25,7 @@ export class Joins {
     return this.#tables.values();
   }
 
-  /** Undefined: no view that joins reads the table. */
+  /** Undefined if no view with joins reads the table. */
   table(oid: number): KnownTable | undefined {
     return this.#tables.get(oid);
   }
@@ -34,7 +34,7 @@ export class Joins {
     return this.#viewsOf.get(table) ?? [];
   }
 
-  /** Bytes of the lookups that stay known. */
+  /** Approximate bytes of the lookups that are kept. */
   get bytes(): number {
     let bytes = 0;
     for (const { indexes } of this.tables) for (const index of indexes) if (index.isKept) bytes += index.bytes;
@@ -42,8 +42,8 @@ export class Joins {
   }
 
   /**
-   * The lookups that evaluating these changes needs and that are not known. Once they are, their
-   * rows may need more: ask again until none is missing.
+   * The unknown lookups that the evaluation of these changes needs, except for the views `without`.
+   * Once they are known, their rows may need more: call it again until nothing is missing.
    */
   missing(changes: Iterable<Change>, without: ReadonlySet<JoinedView>): Missing {
     const missing = new Map<KnownIndex, Map<string, Set<JoinedView>>>();
@@ -57,12 +57,12 @@ export class Joins {
     return missing;
   }
 
-  /** Nothing is known any more. */
+  /** Drops all known rows. */
   clear(): void {
     for (const { indexes } of this.tables) for (const index of indexes) index.clear();
   }
 
-  /** Drops lookups that need not stay known, and the least used beyond `bytesMax`. */
+  /** Drops lookups that are not kept, and unused ones first if the rest exceed `bytesMax`. */
   tidy(bytesMax: number): void {
     const kept = [];
     for (const { indexes } of this.tables)
@@ -74,7 +74,7 @@ export class Joins {
   }
 }
 
-/** The share of the allowed bytes that is left when lookups are dropped. */
+/** The share of the allowed bytes that remain when lookups are dropped. */
 const KEPT_SHARE = 0.9;
 
 function needsOf(view: JoinedView, { table, oldRow, newRow }: Change, look: Look): void {
@@ -101,7 +101,7 @@ function note(
   else missing.set(index, new Map([[value, new Set([view])]]));
 }
 
-/** Each table with the columns that any of the views reads. */
+/** Each table, with all columns that the views read. */
 function tablesOf(plans: readonly JoinPlan[]): ReadonlyMap<number, KnownTable> {
   const parts = plans.flatMap(({ tables }) => tables);
   const oids = new Set(parts.map(({ table }) => table.oid));

@@ -1,11 +1,10 @@
 /**
- * The rows that are known: lookups in tables, each all rows whose columns have one value. A known
- * lookup is exact at the place in the WAL that has been reached: changes are applied in its order,
- * by setting rows to what the WAL says.
+ * The known rows of tables, as lookups: a lookup holds all rows with one value in some columns. It
+ * is exact at the current point of the WAL, since each change in the WAL is applied to it.
  */
 import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
 
-/** The texts of the columns that are read, in the order of KnownTable.columns. */
+/** The texts of a row's columns, in the order of KnownTable.columns. */
 export type Row = readonly (string | null)[];
 
 /** A changed row of a table: an insert has no old row, a delete no new one. */
@@ -25,13 +24,13 @@ interface KnownLookup {
   isUsed: boolean;
 }
 
-/** Separates the texts of several columns: Postgres has no text with it. */
+/** Separates the texts of several columns: no text in Postgres contains it. */
 const SEPARATOR = '\0';
 /** Approximate bytes of a lookup, and of a row in one, in addition to their texts. */
 const LOOKUP_BYTES = 300;
 const ROW_BYTES = 150;
 
-/** The texts of some columns as one text. Undefined if one is NULL. */
+/** Joins the texts of some columns. Undefined if one is NULL. */
 function textOf(row: Row, positions: readonly number[]): string | undefined {
   if (positions.length === 1) return row[positions[0] as number] ?? undefined;
   let text = '';
@@ -61,11 +60,11 @@ export class KnownIndex {
   readonly table: KnownTable;
   /** Positions of the columns in rows. */
   readonly positions: readonly number[];
-  /** For each of them, the type to which a text that is looked up is cast, as SQL. */
+  /** For each of them, the type to which a looked-up text is cast, as SQL. */
   readonly types: readonly string[];
-  /** Position of a column that is NULL in all rows that count. */
+  /** Position of a column: only rows where it is NULL are in the index. */
   readonly nullAt: number | undefined;
-  /** Whether its lookups stay known. */
+  /** Whether its lookups are kept after the messages that needed them. */
   isKept = false;
   readonly #lookups = new Map<string, KnownLookup>();
   #bytes = 0;
@@ -85,13 +84,13 @@ export class KnownIndex {
     return this.#lookups.size;
   }
 
-  /** What a row is found by. Undefined: nothing finds it, since a column is NULL, or is not. */
+  /** The value that finds the row. Undefined if the row is not in the index. */
   valueOf(row: Row): string | undefined {
     if (this.nullAt !== undefined && (row[this.nullAt] ?? null) !== null) return undefined;
     return textOf(row, this.positions);
   }
 
-  /** Undefined: not known. */
+  /** The rows with this value; undefined if they are not known. */
   get(value: string): RowSet | undefined {
     const lookup = this.#lookups.get(value);
     if (lookup === undefined) return undefined;
@@ -111,7 +110,7 @@ export class KnownIndex {
     if (newRow !== undefined) this.#set(newRow, newRow);
   }
 
-  /** The table has no rows any more. */
+  /** Empties all lookups after a TRUNCATE of the table. */
   truncate(): void {
     for (const lookup of this.#lookups.values()) {
       lookup.rows.clear();
@@ -125,7 +124,9 @@ export class KnownIndex {
     this.#bytes = 0;
   }
 
-  /** Drops lookups until so many bytes are left. Unused ones go first. */
+  /**
+   * Drops lookups until at most `bytesMax` bytes remain, those unused since the last call first.
+   */
   evict(bytesMax: number): void {
     for (let visits = 2 * this.#lookups.size; visits > 0 && this.#bytes > bytesMax; visits--) {
       const [[value, lookup]] = this.#lookups as unknown as [[string, KnownLookup]];
@@ -137,7 +138,7 @@ export class KnownIndex {
     }
   }
 
-  /** Sets what the lookup that finds the row knows of it. */
+  /** Sets or removes (`known` undefined) the row in the lookup that finds it. */
   #set(row: Row, known: Row | undefined): void {
     const value = this.valueOf(row);
     const lookup = value === undefined ? undefined : this.#lookups.get(value);
@@ -176,8 +177,8 @@ export class KnownTable {
   }
 
   /**
-   * The index over these columns. Without columns, it has one lookup: all rows. `nullIn`: only rows
-   * count in which this column is NULL.
+   * The index over these columns, created if needed. Without columns, it has one lookup: all rows.
+   * `nullIn`: only rows where this column is NULL are in it.
    */
   index(numbers: readonly number[], types: readonly string[], nullIn?: number): KnownIndex {
     const positions = numbers.map((number) => this.positionOf(number));
@@ -194,12 +195,12 @@ export class KnownTable {
   }
 }
 
-/** Some lookups and their rows, as a query found them. */
+/** The rows that a query found, by lookup. */
 export type FoundRows = ReadonlyMap<KnownIndex, ReadonlyMap<string, RowSet>>;
 
 /**
- * Sets found rows back to before `changes`: the changes since then that the query saw, in the order
- * of the WAL.
+ * Undoes `changes` in the found rows: the changes that the query saw and that are not handled yet,
+ * in the order of the WAL.
  */
 export function undo(found: FoundRows, changes: readonly Change[]): void {
   for (let at = changes.length - 1; at >= 0; at--) {

@@ -1,4 +1,4 @@
-/** Reads lookups from Postgres, all by one snapshot. */
+/** Reads lookups from Postgres, all with one snapshot. */
 import type pg from 'pg';
 import { Visibility } from '../../markers/visibility.ts';
 import { timed } from '../../postgres/connect.ts';
@@ -6,14 +6,14 @@ import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { Missing } from './joins.ts';
 import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
 
-/** How long the server may work on one query, in ms, and how long its answer may take. */
+/** Maximum duration of one query on the server, and until its answer arrives, in ms. */
 const STATEMENT_MS_MAX = 10_000;
 const ANSWER_MS_MAX = 15_000;
 
 /** Maximum bytes of the rows that one session finds. */
 const FOUND_BYTES_MAX = 128 << 20;
 
-/** More rows than are allowed were found by the lookups of this index. */
+/** The lookups of this index found more rows than are allowed. */
 export class TooManyRowsFound extends Error {
   readonly index: KnownIndex;
 
@@ -25,7 +25,7 @@ export class TooManyRowsFound extends Error {
 
 interface SessionLimits {
   readonly rowsMax: number;
-  /** How long to wait for the tables' locks, which a rewrite of a table holds, in ms. */
+  /** Maximum wait for the tables' locks, in ms: a rewrite of a table holds them. */
   readonly lockMs: number;
 }
 
@@ -57,7 +57,7 @@ export class LookupSession {
       const begin =
         `begin isolation level repeatable read read only; set local lock_timeout = ${lockMs}; ` +
         `set local statement_timeout = ${STATEMENT_MS_MAX}; ` +
-        // rows that policies hide would be missing
+        // fails instead of leaving out rows that policies hide
         `set local row_security = off${names === '' ? '' : `; lock table ${names} in access share mode`}`;
       await client.query(timed(begin, ANSWER_MS_MAX));
       const seen = 'select pg_current_snapshot()::text as snapshot';
@@ -122,8 +122,8 @@ function nameOf({ table }: KnownTable): string {
 }
 
 /**
- * `$1`... are arrays of texts, one for each column of the index. `bytes` counts up from row to row.
- * The rows end with the first beyond `bytesMax`, since a row can be large.
+ * `$1`... are arrays of texts, one for each column of the index. `bytes` is the running total of
+ * the rows' sizes. The result ends with the first row that exceeds `bytesMax`.
  */
 function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
   const { table, positions, types, nullAt } = index;
@@ -152,10 +152,10 @@ function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
   );
 }
 
-/** What a value takes at least, in bytes. */
+/** Minimum size of a value, in bytes. */
 const VALUE_BYTES = 16;
 
-/** The size of a value in bytes. That of other types than text may be the compressed one. */
+/** SQL for the size of a value in bytes; for types other than text possibly compressed. */
 function sizeOf(value: string, type: string): string {
   const isText = type === 'text' || type.startsWith('character varying');
   return `coalesce(${isText ? `octet_length(${value})` : `pg_column_size(${value})`}, 0)::bigint`;

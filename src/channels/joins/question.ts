@@ -1,7 +1,7 @@
 /**
- * One question to Postgres: all lookups that waiting messages need. Takes a snapshot, reads on
- * until every commit that the snapshot sees has arrived, and undoes what happened after the waiting
- * place.
+ * One question to Postgres: all lookups that waiting messages need. Takes a snapshot, and waits
+ * until every commit that it sees has arrived. Then undoes the changes of waiting messages in the
+ * rows found.
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
@@ -21,27 +21,27 @@ export interface QuestionOptions {
   /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
-  /** Maximum rows that all its queries find. */
+  /** Maximum rows that all queries of the question find together. */
   readonly rowsMax: number;
-  /** How long to wait for the locks of these tables, in ms. */
+  /** Returns the maximum wait for the locks of these tables, in ms. */
   readonly lockMs: (tables: ReadonlySet<KnownTable>) => number;
-  /** Transactions that the snapshot must see. Once seen, they are removed. */
+  /** Transactions that the snapshot must see. The question removes those that it sees. */
   readonly passed: Set<number>;
-  /** The lookups that are not known yet, of the views that were not given up. */
+  /** The lookups that are still unknown, except those of views that were given up. */
   readonly missing: () => Missing;
-  /** These views cannot be answered. `missing` leaves them out from now on. */
+  /** Gives up views whose lookups cannot be read: `missing` must leave them out from now on. */
   readonly giveUp: (views: Iterable<JoinedView>, why: JoinReset, error: Error) => void;
   readonly onAsked: (lookups: number) => void;
 }
 
-/** How long the question may be retried, in ms: until a snapshot sees what was passed on before. */
+/** How long to retry until a snapshot sees the transactions passed on before, in ms. */
 const RETRY_MS_MAX = 5_000;
-/** How long the question may take, in ms, with all its queries: the stream waits for it. */
+/** Maximum duration of the question with all its queries, in ms: the stream waits for it. */
 const QUESTION_MS_MAX = 20_000;
-/** How long the marker may take, in ms. */
+/** Maximum wait for the marker, in ms. */
 const MARKER_MS_MAX = 15_000;
 
-/** The question fails for another reason than an error of Postgres. */
+/** The question failed for a reason other than an error of Postgres. */
 export class QuestionFailed extends Error {
   readonly why: JoinReset;
 
@@ -57,7 +57,7 @@ export class Question {
   #abortedBy: Error | undefined;
   #onAborted: ((error: Error) => void) | undefined;
   #session: LookupSession | undefined;
-  /** Ends waiting for the marker: with an error, or because it has arrived. */
+  /** Ends the wait for the marker: with an error, or because it has arrived. */
   #endMarker: ((error?: Error) => void) | undefined;
 
   constructor(options: QuestionOptions) {
@@ -65,7 +65,7 @@ export class Question {
     this.#until = options.now() + RETRY_MS_MAX;
   }
 
-  /** Resolves when all that is missing is known, or its views are given up. */
+  /** Resolves when all missing lookups are known, or their views are given up. */
   ask(): Promise<void> {
     const late = new QuestionFailed('unavailable', `the rows could not be read within ${QUESTION_MS_MAX / 1_000} s`);
     const timer = setTimeout(() => this.abort(late), QUESTION_MS_MAX);
@@ -77,14 +77,14 @@ export class Question {
     return asked.finally(() => clearTimeout(timer));
   }
 
-  /** Removes the transactions that queries see from `passed`. */
+  /** Removes the transactions that a new snapshot sees from `passed`. */
   async look(): Promise<void> {
     const session = await LookupSession.open(this.#options.pool, [], { rowsMax: 0, lockMs: 0 });
     this.#saw(session.visibility);
     await session.end();
   }
 
-  /** `ask` rejects at once with the error. */
+  /** Makes `ask` reject at once with the error. */
   abort(error: Error): void {
     this.#abortedBy ??= error;
     this.#onAborted?.(error);
@@ -92,7 +92,7 @@ export class Question {
     this.#session?.destroy(error);
   }
 
-  /** A message has arrived, and the window has read it. */
+  /** Call this after the window has read a message. */
   onRead(): void {
     if (this.#options.window.hasArrived) this.#endMarker?.();
   }
@@ -125,7 +125,7 @@ export class Question {
     }
   }
 
-  /** Takes a snapshot that sees everything that was passed on. */
+  /** Takes a snapshot that sees all transactions that were passed on. */
   async #open(tables: ReadonlySet<KnownTable>): Promise<LookupSession> {
     const { pool, pause, now, rowsMax, lockMs, passed } = this.#options;
     for (let attempt = 0; ; attempt++) {
@@ -225,14 +225,14 @@ export class Question {
   }
 }
 
-/** Whether the connection is at fault: it may work again soon, or the stream ends as well. */
+/** Whether the connection failed, not the query: a retry may succeed. */
 function isUnreachable(error: unknown): boolean {
   if (error instanceof QuestionFailed) return false;
   const { code } = error as { code?: unknown };
   return typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53300|57P)/.test(code);
 }
 
-/** The views that need a lookup, by default any. */
+/** The views that need a lookup in an index that `isMeant` accepts; by default in any. */
 export function viewsOf(missing: Missing, isMeant: (index: unknown) => boolean = () => true): Set<JoinedView> {
   const views = new Set<JoinedView>();
   for (const [index, values] of missing)
@@ -240,7 +240,7 @@ export function viewsOf(missing: Missing, isMeant: (index: unknown) => boolean =
   return views;
 }
 
-/** All tables of the views that lack something. */
+/** All tables of the views that need missing lookups. */
 export function tablesOf(missing: Missing): Set<KnownTable> {
   const tables = new Set<KnownTable>();
   for (const { parts } of viewsOf(missing)) for (const { known } of parts) tables.add(known);

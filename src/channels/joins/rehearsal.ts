@@ -1,8 +1,7 @@
 /**
  * Finds the joined rows that Postgres must evaluate: applies the waiting changes to the known rows,
- * collects the joined rows before and after each, and takes the changes back. Postgres may be asked
- * about a row that is not needed after all. A row that is needed and was not asked about resets the
- * view.
+ * collects the joined rows before and after each change, and undoes the changes. The rows may
+ * include some that are not needed later. If a needed row is missing, the view is reset.
  */
 import { NULL, type Tuple } from '../../decode/tuple.ts';
 import type { RemoteQuery, RowsToAsk } from '../channel.ts';
@@ -66,7 +65,7 @@ export interface RehearsalOptions {
   readonly without: ReadonlySet<JoinedView>;
 }
 
-/** The known rows are afterwards as before. */
+/** Leaves the known rows unchanged. */
 export function rehearse(entries: Iterable<WindowEntry>, options: RehearsalOptions): readonly RowsToAsk[] {
   const applied: Change[] = [];
   try {
@@ -86,7 +85,7 @@ function collect(
   const broken = new Set(without);
   const ended = new Set<JoinedView>();
   let commit: number | undefined;
-  const tell = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => {
+  const emit = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => {
     if (view.asked === undefined || commit === undefined) return;
     const rows = found.get(view) ?? new CollectedRows(view, view.asked, answers);
     found.set(view, rows);
@@ -101,23 +100,23 @@ function collect(
     }
     const views = joins.viewsOf(table).filter((view) => view.asked !== undefined && !broken.has(view));
     if (change === undefined) {
-      // what is known of joined tables is wrong from here on
+      // the known rows of joined tables are wrong from here on
       for (const view of views) if (view.placesOf(table).join() !== '0') broken.add(view);
       continue;
     }
     const evaluated: Evaluated[] = [];
     for (const view of views) {
-      if (!isFresh || ended.has(view) || !Evaluation.concerns(view, change)) continue;
+      if (!isFresh || ended.has(view) || !Evaluation.affects(view, change)) continue;
       guarded(view, ended, () => evaluated.push(evaluation.before(view, change)));
     }
     table.apply(change.oldRow, change.newRow);
     applied.push(change);
-    for (const each of evaluated) guarded(each.view, ended, () => evaluation.after(each, tell));
+    for (const each of evaluated) guarded(each.view, ended, () => evaluation.after(each, emit));
   }
   return found;
 }
 
-/** What fails here fails again when the changes are passed on, which resets the view. */
+/** Leaves the view out if `work` fails: it fails again later, and the view is reset then. */
 function guarded(view: JoinedView, ended: Set<JoinedView>, work: () => void): void {
   try {
     work();

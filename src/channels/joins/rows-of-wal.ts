@@ -1,4 +1,4 @@
-/** Rows of the WAL, as the texts of the columns that joins read. */
+/** Converts rows of the WAL to known rows: the texts of the columns that joins read. */
 import type { Relation } from '../../decode/relation.ts';
 import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import { RowError } from '../values/row-error.ts';
@@ -9,7 +9,7 @@ const VALUE_BYTES_MAX = 250 * 1024 * 1024;
 
 export class WalRows {
   readonly table: KnownTable;
-  /** Positions in the WAL's rows of the table's columns. Undefined: they do not fit. */
+  /** Positions of the table's columns in rows of the WAL; undefined if one is missing there. */
   readonly #positions: readonly number[] | undefined;
 
   /** `relation`: the table as the WAL describes it. */
@@ -22,10 +22,10 @@ export class WalRows {
   }
 
   /**
-   * Whether an update with this old row may change what joins read. Without an old row, no column
-   * of the identity changed. Joins read no other column, unless the identity is too narrow now.
+   * Whether an update with this old row may change columns that joins read. Without an old row, no
+   * column of the identity changed. Joins read no others, unless the identity is too narrow now.
    */
-  isConcerned(oldRow: Tuple | undefined): boolean {
+  mayAffect(oldRow: Tuple | undefined): boolean {
     return oldRow !== undefined || this.#positions === undefined;
   }
 

@@ -1,33 +1,33 @@
 /**
- * Between the decoder and the router: turns changes of the tables below a view that joins into
- * changes of its joined rows. The router receives these as changes of a table of their own, and
- * knows nothing of joins.
+ * Stands between the decoder and the router: turns changes of the tables of a view with joins into
+ * changes of its joined rows. The router receives these as changes of one more table, and does not
+ * handle joins.
  *
  * Each change is evaluated on the known rows before it and after it. The known rows are those at
- * this place of the WAL; join-lookahead.ts saw to it that everything needed is among them.
+ * this point of the WAL; join-lookahead.ts has made all needed rows known.
  */
 import type { ChangeHandler } from '../../decode/change.ts';
 import type { Relation } from '../../decode/relation.ts';
 import type { Tuple } from '../../decode/tuple.ts';
 import type { Lsn } from '../../lsn.ts';
 import { RowError } from '../values/row-error.ts';
-import { type Evaluated, Evaluation, type Tell, TooManyRows } from './evaluation.ts';
+import { type EmitJoinedRow, type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
 import { type JoinedView, UnknownRows } from './joined-view.ts';
 import type { Joins } from './joins.ts';
 import type { Change } from './known-rows.ts';
 import { WalRows } from './rows-of-wal.ts';
 
-/** Why the channels of a view are reset. */
+/** The reason why the channels of a view are reset. */
 export type JoinReset = 'rows' | 'lookahead' | 'unavailable' | 'truncate' | 'definitions' | 'failed';
 
 export interface JoinStageOptions {
-  /** The views in force at this place of the WAL. */
+  /** The views in force at this point of the WAL. */
   readonly joins: () => Joins;
-  /** Views whose lookups could not be answered for the messages that are passed on now. */
+  /** Views whose lookups failed for the messages that are passed on now. */
   readonly givenUp: () => ReadonlyMap<JoinedView, JoinReset>;
   /** Whether a commit is handled for the first time. */
   readonly isFresh: (commitLsn: Lsn) => boolean;
-  /** Maximum base rows that the joined rows of one commit reach, for each view. */
+  /** Maximum base rows that one commit affects through joined rows, for each view. */
   readonly rowsMax: number;
   readonly sink: {
     redefined(pattern: string, how: 'changed'): void;
@@ -46,7 +46,7 @@ export class JoinStage implements ChangeHandler {
   readonly #rows = new Map<number, WalRows>();
   #joins: Joins | undefined;
   #isFresh = false;
-  /** The views that have no more events in this commit. */
+  /** The views that are reset by this commit, and so have no more events in it. */
   readonly #void = new Set<JoinedView>();
   readonly #touched = new Set<JoinedView>();
   readonly #evaluation: Evaluation;
@@ -56,7 +56,7 @@ export class JoinStage implements ChangeHandler {
     this.#evaluation = new Evaluation(options.rowsMax);
   }
 
-  /** Forgets the tables: a new stream describes them again. */
+  /** Drops the tables: a new stream describes them again. */
   reset(): void {
     this.#relations.clear();
     this.#rows.clear();
@@ -64,7 +64,7 @@ export class JoinStage implements ChangeHandler {
     this.#isFresh = false;
   }
 
-  /** The definitions may have changed. Call it after the router has fitted its views. */
+  /** Call this when definitions may have changed, after the router has bound its views. */
   rebind(): void {
     this.#joins = this.#options.joins();
     this.#rows.clear();
@@ -97,7 +97,7 @@ export class JoinStage implements ChangeHandler {
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     this.#options.next.update(relation, oldRow, newRow);
     const rows = this.#rows.get(relation.oid);
-    if (rows?.isConcerned(oldRow)) this.#change(rows, oldRow, newRow);
+    if (rows?.mayAffect(oldRow)) this.#change(rows, oldRow, newRow);
   }
 
   delete(relation: Relation, oldRow: Tuple): void {
@@ -124,7 +124,7 @@ export class JoinStage implements ChangeHandler {
   message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void {
     this.#options.next.message(prefix, lsn, buffer, start, end);
     if (prefix !== 'sno.catalog') return;
-    // rows may differ without a change in the WAL, even below a view that is the same
+    // rows may differ without a change in the WAL, even of the tables of an unchanged view
     this.#joins?.clear();
     this.rebind();
   }
@@ -149,22 +149,22 @@ export class JoinStage implements ChangeHandler {
       change = { table, oldRow, newRow: newTuple && rows.row(newTuple) };
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      // what is known of the table may be wrong from here on
+      // the known rows of the table may be wrong from here on
       for (const index of table.indexes) index.clear();
       for (const view of views) this.#giveUp(view, 'failed', error.message);
       return;
     }
     const evaluated: Evaluated[] = [];
     for (const view of views) {
-      if (!this.#isServed(view) || !Evaluation.concerns(view, change)) continue;
+      if (!this.#isServed(view) || !Evaluation.affects(view, change)) continue;
       this.#touch(view);
       this.#guarded(view, () => evaluated.push(this.#evaluation.before(view, change)));
     }
     table.apply(change.oldRow, change.newRow);
-    for (const each of evaluated) this.#guarded(each.view, () => this.#evaluation.after(each, this.#tell));
+    for (const each of evaluated) this.#guarded(each.view, () => this.#evaluation.after(each, this.#emit));
   }
 
-  readonly #tell: Tell = ({ relation }, before, after) => {
+  readonly #emit: EmitJoinedRow = ({ relation }, before, after) => {
     const { next } = this.#options;
     if (before !== undefined && after !== undefined) next.update(relation, before, after);
     else if (before !== undefined) next.delete(relation, before);

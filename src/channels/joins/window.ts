@@ -1,6 +1,6 @@
 /**
- * The changes of messages that wait to be passed on: those of the tables below views that join, in
- * the order of the WAL.
+ * The changes in messages that wait to be passed on, of tables of views with joins, in the order of
+ * the WAL.
  */
 import type { ChangeHandler } from '../../decode/change.ts';
 import { PgoutputDecoder } from '../../decode/pgoutput.ts';
@@ -12,7 +12,7 @@ import type { Joins } from './joins.ts';
 import type { Change, KnownTable } from './known-rows.ts';
 import { WalRows } from './rows-of-wal.ts';
 
-/** A change, or something that cannot be undone. */
+/** A change of a table, possibly one that cannot be undone. */
 export interface WindowEntry {
   /** The number of its message. */
   readonly message: number;
@@ -20,7 +20,7 @@ export interface WindowEntry {
   /** Whether its commit is handled for the first time. */
   readonly isFresh: boolean;
   readonly table: KnownTable;
-  /** Undefined: a TRUNCATE, a redefinition, or a row that cannot be read. */
+  /** Undefined for a TRUNCATE, a redefinition, or an unreadable row. */
   readonly change: Change | undefined;
 }
 
@@ -42,7 +42,7 @@ export class Window implements ChangeHandler {
   #isFresh = false;
   #marker: string | undefined;
   #expected: string | undefined;
-  /** Messages before this number were read by earlier definitions. */
+  /** Messages before this number were read with earlier definitions. */
   #blindUntil = 0;
 
   constructor(options: WindowOptions) {
@@ -55,8 +55,8 @@ export class Window implements ChangeHandler {
   }
 
   /**
-   * Whether changes of the messages before this number are unknown: they were read by definitions
-   * that have changed since.
+   * Whether changes in waiting messages after the first `passed` are unknown: they were read with
+   * definitions that have changed since.
    */
   isBlind(passed: number): boolean {
     this.#refresh();
@@ -94,7 +94,7 @@ export class Window implements ChangeHandler {
     return this.#expected === undefined;
   }
 
-  /** Earlier messages have been passed on. Returns the transactions of their changes. */
+  /** Drops the messages before this number. Returns the transactions of their changes. */
   pass(message: number): Iterable<number> {
     let count = 0;
     const xids = new Set<number>();
@@ -123,7 +123,7 @@ export class Window implements ChangeHandler {
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
-    if (this.#rows.get(relation.oid)?.isConcerned(oldRow)) this.#add(relation, oldRow, newRow);
+    if (this.#rows.get(relation.oid)?.mayAffect(oldRow)) this.#add(relation, oldRow, newRow);
   }
 
   delete(relation: Relation, oldRow: Tuple): void {
@@ -146,13 +146,13 @@ export class Window implements ChangeHandler {
     if (this.#marker !== undefined && this.#marker === this.#expected) this.#expected = undefined;
   }
 
-  /** The tables of a redefined view may have other rows afterwards, without changes in the WAL. */
+  /** Marks the tables of a redefined view: their rows may differ without changes in the WAL. */
   #redefine(catalog: string): void {
     for (const { pattern, parts } of this.#joins?.views ?? [])
       if (catalog.includes(pattern)) for (const { known } of parts) this.#push(known, undefined);
   }
 
-  /** Reads the following messages by the definitions in force. */
+  /** Uses the definitions in force for the messages that follow. */
   #refresh(): void {
     const joins = this.#options.joins();
     if (joins === this.#joins) return;

@@ -8,7 +8,7 @@ import { RowError } from '../values/row-error.ts';
 
 export interface RemoteAskerOptions {
   readonly pool: pg.Pool;
-  /** Resolves when it is time for another attempt. */
+  /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   /** Reports an attempt that failed for a reason other than the rows. */
   readonly onUnreachable: (error: Error) => void;
@@ -18,8 +18,8 @@ type ResultRow = Readonly<Record<string, string | null>>;
 type Fault = 'unreachable' | 'passing' | 'undefined' | 'constraint' | 'rows';
 
 /**
- * SQLSTATEs by their cause; the first match counts. In order: the connection, the server's state,
- * names in the query, a constraint of a domain, the rows.
+ * Causes of errors by SQLSTATE; the first match counts. In order: the connection, the server's
+ * state, names in the query, a constraint of a domain, the rows.
  */
 const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
   [/^(08|28|3D|57P|53300)/, 'unreachable'],
@@ -29,11 +29,11 @@ const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
   [/^23/, 'constraint'],
   [/./, 'rows'],
 ];
-/** Maximum attempts of a question whose failure may pass; then the rows are at fault. */
+/** Maximum attempts after errors that may pass; then the error counts as one of the rows. */
 const PASSING_ATTEMPTS_MAX = 3;
 /**
- * How long to wait for an answer, in milliseconds, before the connection counts as dead. Grows with
- * each attempt, since functions may be slow.
+ * How long to wait for an answer before the connection counts as dead, in ms. Grows with each
+ * attempt, since functions may be slow.
  */
 const ANSWER_MS_MAX = 60_000;
 
@@ -51,9 +51,10 @@ export class RemoteAsker {
   }
 
   /**
-   * Returns one answer per row, in order. Retries for as long as Postgres is unreachable, since
-   * nothing may go on without the answer. If the evaluation of a row fails, each row of its commit
-   * gets a RowError: the commit has no events for this view. Rows of other commits are unaffected.
+   * Returns one answer per row, in order. Retries for as long as Postgres is unreachable, since the
+   * stream cannot continue without the answers. If the evaluation of a row fails, each row of its
+   * commit gets a RowError: the commit has no events for this view. Rows of other commits are
+   * unaffected.
    */
   async ask(query: RemoteQuery, rows: RemoteRows): Promise<readonly RemoteAnswer[]> {
     const { pool, pause, onUnreachable } = this.#options;
@@ -130,8 +131,7 @@ const TEXT_OID = 25;
 const ARRAY_HEADER_BYTES = 20;
 
 /**
- * A text array in the binary format (array_recv). It holds the values as they are; a literal would
- * need escapes.
+ * A text array in the binary format (array_recv), which needs no escapes, unlike an array literal.
  */
 function textArray(values: readonly (Buffer | null)[]): Buffer {
   const bytes = values.reduce((sum, value) => sum + 4 + (value?.length ?? 0), ARRAY_HEADER_BYTES);

@@ -1,10 +1,10 @@
 /**
- * Scans messages from the WAL for rows that Postgres must evaluate, and asks about all of them at
- * once. Then the messages go on, with the answers available: decoder and router work as usual. The
- * stream is held during a question. What arrives meanwhile becomes the next question, so a busier
- * stream gets more rows per round trip.
+ * Scans messages from the WAL for rows that Postgres must evaluate, and asks about all of them in
+ * one question. Then passes the messages on to decoder and router, which find the answers stored.
+ * The stream is paused during a question. Messages that still arrive form the next question, so a
+ * busier stream gets more rows per round trip.
  *
- * If no view needs Postgres, messages pass straight through.
+ * If no view needs Postgres, messages are passed on at once.
  */
 import type { ChangeHandler } from '../../decode/change.ts';
 import { PgoutputDecoder } from '../../decode/pgoutput.ts';
@@ -24,7 +24,7 @@ export interface RemoteRoute {
 
 export interface LookaheadOptions {
   readonly answers: RemoteAnswers;
-  /** The views on a table that Postgres evaluates, as currently defined. */
+  /** The views on a table that Postgres evaluates, by the definitions in force. */
   readonly routesOf: (tableOid: number) => readonly RemoteRoute[];
   /** Whether there is any such view. */
   readonly isNeeded: () => boolean;
@@ -36,7 +36,7 @@ export interface LookaheadOptions {
     keepalive(end: Lsn): void;
     flush(): void;
   };
-  /** Sees to what messages need of joined rows. */
+  /** Makes the joined rows known that messages need. */
   readonly joins: JoinPreparer;
   readonly hold: () => void;
   readonly release: () => void;
@@ -53,8 +53,8 @@ export interface JoinPreparer {
   /** Reads a message that is passed on at once. */
   note(buffer: Buffer, start: number, end: number): void;
   /**
-   * Undefined: the messages before this number can be passed on. Else once the promise has
-   * resolved.
+   * Returns undefined if the messages before this number can be passed on; else a promise that
+   * resolves when they can.
    */
   prepare(chunkEnd: number): Promise<void> | undefined;
   /** The joined rows of prepared messages that Postgres must evaluate. */
@@ -70,7 +70,7 @@ interface Message {
 
 /** Maximum joined rows that Postgres evaluates in one query. */
 const JOINED_ROWS_MAX = 10_000;
-/** Maximum bytes of messages that are scanned at once. */
+/** Bytes of waiting messages at which they are scanned without waiting for a flush. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
 export class Lookahead {
@@ -79,14 +79,14 @@ export class Lookahead {
   readonly #decoder: PgoutputDecoder;
   #messages: Message[] = [];
   #bytes = 0;
-  /** A keepalive that came after the waiting messages. */
+  /** A keepalive that arrived after the waiting messages. */
   #keepalive: Lsn | undefined;
   /** Whether waiting messages are being handled. */
   #isHandling = false;
   #isHolding = false;
   /** Number of messages that have been passed on. */
   #passed = 0;
-  /** Grows with each stream, so that answers for an earlier stream are ignored. */
+  /** Counts the streams, so that answers for an earlier stream are ignored. */
   #stream = 0;
 
   constructor(options: LookaheadOptions) {
@@ -95,7 +95,7 @@ export class Lookahead {
     this.#decoder = new PgoutputDecoder(this.#scout);
   }
 
-  /** A new stream begins, or none: waiting messages come again, if at all. */
+  /** The stream has ended: drops the waiting messages. A new stream sends them again. */
   reset(): void {
     this.#stream++;
     this.#messages = [];
@@ -113,8 +113,8 @@ export class Lookahead {
   message(buffer: Buffer, start: number, end: number): void {
     const { isNeeded, joins, next } = this.#options;
     if (!(isNeeded() || joins.isNeeded) && this.#messages.length === 0) {
-      // tables are described only once, so the description must be read even if it may never be
-      // needed; so must the transaction that may bring definitions which need it
+      // Postgres describes a table only once, so the description is read even if no view needs it
+      // yet. So is the start of a transaction, which may contain definitions that need Postgres.
       const isDescription = buffer[start] === RELATION;
       if (isDescription) this.#decoder.message(buffer, start, end);
       if (isDescription || buffer[start] === BEGIN) {
@@ -126,7 +126,7 @@ export class Lookahead {
     }
     this.#messages.push({ buffer: Buffer.from(buffer.subarray(start, end)), start: 0 });
     this.#bytes += end - start;
-    // a question about joined rows is answered by what arrives meanwhile
+    // a question about joined rows waits for messages that arrive meanwhile
     if (this.#isHandling) this.#readJoins();
     if (this.#bytes >= CHUNK_BYTES) this.#look();
   }
@@ -160,7 +160,7 @@ export class Lookahead {
       this.#readJoins(count);
       const preparing = joins.prepare(this.#passed + count);
       if (preparing !== undefined) {
-        // joined rows wait for a marker, and a held stream brings none
+        // joined rows wait for a marker, which a paused stream does not deliver
         this.#letGo();
         await preparing;
       }
@@ -196,7 +196,7 @@ export class Lookahead {
     this.#options.release();
   }
 
-  /** Lets joins read the messages up to this one, by default all that can be read now. */
+  /** Passes the first `count` waiting messages to `joins`, by default all. */
   #readJoins(count = this.#messages.length): void {
     const { joins } = this.#options;
     for (let at = joins.count - this.#passed; at < count; at++) {
@@ -206,8 +206,8 @@ export class Lookahead {
   }
 
   /**
-   * Reads the messages up to and including the first that may change the definitions. Returns how
-   * many it read.
+   * Scans the messages up to and including the first that may change the definitions. Returns their
+   * number.
    */
   #scan(): number {
     this.#scout.rebind();
@@ -218,9 +218,7 @@ export class Lookahead {
     return this.#messages.length;
   }
 
-  /**
-   * Returns false if another stream has begun meanwhile, so that the answers are no longer needed.
-   */
+  /** Asks and stores the answers. Returns false if the stream has ended meanwhile. */
   async #answered(questions: readonly Question[], joined: readonly RowsToAsk[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
     const isCurrent = () => stream === this.#stream;
@@ -261,7 +259,7 @@ interface AskedRow {
   readonly keyOnly: boolean;
   /** Slices of the packet. */
   readonly values: readonly (Buffer | null)[];
-  /** Why there is nothing to ask. */
+  /** The error if the row cannot be sent to Postgres. */
   readonly fault?: RowError;
 }
 
@@ -304,7 +302,7 @@ class Scout implements ChangeHandler {
     return isRedefined;
   }
 
-  /** The definitions may have changed since the tables were described. */
+  /** Call this when definitions may have changed since the tables were described. */
   rebind(): void {
     for (const relation of this.#relations.values()) this.relation(relation);
   }
@@ -370,8 +368,8 @@ class Scout implements ChangeHandler {
 }
 
 /**
- * Maximum bytes of a value. It leaves room for its JSON, which escapes, in a JavaScript string,
- * which holds 512 MB.
+ * Maximum bytes of a value. Its JSON, with escapes, must fit into a JavaScript string, which holds
+ * 512 MB.
  */
 const VALUE_BYTES_MAX = 250 * 1024 * 1024;
 

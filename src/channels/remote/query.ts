@@ -1,6 +1,6 @@
 /**
- * The query that Postgres evaluates for a view: the view's own definition, over rows from the WAL
- * in place of the table. So every answer is Postgres's own, whatever the view computes.
+ * Builds the query that evaluates a view in Postgres: the view's own definition, over rows from the
+ * WAL in place of the table. So every answer is Postgres's own.
  */
 import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn, CatalogType } from '../catalog/catalog.ts';
@@ -16,18 +16,18 @@ export interface RemoteQueryParts {
   readonly whereSql: string | undefined;
   /** The tables' rows. */
   readonly rows: readonly Omit<RemoteRowParts, 'types' | 'functions' | 'first'>[];
-  /** Answers of subqueries: columns of `sno_answers`, of type boolean. */
+  /** The results of subqueries: columns of `sno_answers`, of type boolean. */
   readonly answers: readonly CatalogTableColumn[];
   readonly types: readonly CatalogType[];
 }
 
-/** The name of the answers of subqueries in the query's FROM. */
+/** The alias of the subqueries' results in the query's FROM. */
 export const ANSWERS = 'sno_answers';
 
 /**
- * `$1` tells for each row whether only its key is known. The other parameters are the columns of
- * all rows and the answers, each an array of texts. The result has one row for each row, in order:
- * `sno_in`, `sno_data`, and the placeholders' texts `sno_v0`, `sno_v1`, ...
+ * `$1` has for each row whether only its key is known. The other parameters are the columns of all
+ * rows and the results of subqueries, each an array of texts. The query's result has one row for
+ * each row, in order: `sno_in`, `sno_data`, and the placeholders' texts `sno_v0`, `sno_v1`, ...
  */
 export function remoteQuery({ channel, types, ...parts }: RemoteQueryParts): RemoteQuery {
   const { placeholders, targetsSql, whereSql, answers } = parts;

@@ -1,6 +1,6 @@
 /**
- * Builds a table's row, for Postgres to evaluate, from the texts in the WAL. Each value gets its
- * column's type, length or precision, and collation, as in the table.
+ * Writes the SQL that builds a table's row from the texts in the WAL. Each value gets its column's
+ * type, length or precision, and collation, as in the table.
  */
 import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { CatalogFunction, CatalogTable, CatalogTableColumn, CatalogType } from '../catalog/catalog.ts';
@@ -32,7 +32,7 @@ export interface RemoteRow {
    * The same without domains, so that no constraint of a domain can fail. A stored value may
    * violate a constraint that was added NOT VALID, or that calls a function that was replaced.
    *
-   * Undefined if dropping the domains changes nothing, or could change the result.
+   * Undefined if the row has no domains, or if leaving them out could change the result.
    */
   readonly unchecked: string | undefined;
   /** For each column, whether its text is sent as the only element of an array's text. */
@@ -49,13 +49,13 @@ export function remoteRow(parts: RemoteRowParts): RemoteRow {
   return { sql, unchecked, asElement };
 }
 
-/** `typeOf` returns the type in which the view sees a column. */
+/** `typeOf` returns the SQL type of a column in the built row. */
 function rowOf(
   { columns, generated, whole, alias, first }: RemoteRowParts,
   asElement: readonly boolean[],
   typeOf: (column: CatalogTableColumn) => string,
 ): string {
-  const told = columns.map((column, index) => {
+  const given = columns.map((column, index) => {
     const type = typeOf(column);
     const text = `u.c${first + index}`;
     const value = asElement[index] === true ? `(${text}::${type}[])[1]` : `${text}::${type}`;
@@ -64,7 +64,7 @@ function rowOf(
   const made = new Map(
     generated.map((column) => [column.name, collated(`(${column.expression})::${typeOf(column)}`, column)]),
   );
-  const row = `(select ${told.join(', ')}) b`;
+  const row = `(select ${given.join(', ')}) b`;
   if (whole === undefined) {
     const added = [...made].map(([name, expression]) => `, ${expression} as ${quoteIdentifier(name)}`);
     return `(select b.*${added.join('')} from ${row}) ${quoteIdentifier(alias)}`;
@@ -76,8 +76,8 @@ function rowOf(
 }
 
 /**
- * In a subquery's target list this sets the column's collation. Like a table's, it gives way to
- * other collations.
+ * In a subquery's target list, COLLATE sets the column's collation. As for a table's column, an
+ * explicit collation in the view takes precedence.
  */
 function collated(value: string, { collation }: CatalogTableColumn): string {
   return collation === null ? value : `(${value}) collate ${collation}`;

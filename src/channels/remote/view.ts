@@ -1,7 +1,4 @@
-/**
- * A channel view that Postgres evaluates, at work: every answer is available before its row is
- * handled.
- */
+/** Evaluates a channel view by Postgres's answers: each is available before its row is handled. */
 
 import type { Relation } from '../../decode/relation.ts';
 import type { Tuple } from '../../decode/tuple.ts';
@@ -12,7 +9,7 @@ import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
 import type { IndexOf } from '../evaluation/evaluate.ts';
 import type { RemoteAnswers, RemoteRow, Side } from '../remote-answers.ts';
 
-/** The answer for a row. Undefined: the WHERE is not true. */
+/** Returns the answer for a row; undefined if the WHERE is not true. */
 type AnswerOf = (row: Tuple) => RemoteRow | undefined;
 
 /** Only the key of `plan` is used; Postgres evaluates everything else. */

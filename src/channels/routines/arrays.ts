@@ -10,7 +10,7 @@ import { type Compare, compareOf } from '../values/compare.ts';
 import { readInteger } from '../values/integer.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
-/** How the elements of two arrays compare for equality; undefined if unknown. */
+/** The equality of the elements of two arrays; undefined if unknown. */
 function equalityOf(args: readonly Value[]): Compare | undefined {
   const type = args[0]?.type;
   if (type?.kind !== 'array') return undefined;
@@ -82,13 +82,13 @@ export const elementAt: Apply = (result, array, place) => {
   return result.done();
 };
 
-/** `value operator ANY (array)` and ALL, for operators that give NULL for NULL. */
+/** `value operator ANY (array)` and ALL, for strict operators, which return NULL for NULL. */
 export class QuantifiedOperand extends Operand {
   readonly #value: Operand;
   readonly #array: Operand;
   readonly #compare: Compare;
   readonly #accepts: number;
-  /** The outcome of one element that decides: true for ANY, false for ALL. */
+  /** The result of one comparison that decides the whole: true for ANY, false for ALL. */
   readonly #decisive: boolean;
   readonly #elements = new Elements();
 

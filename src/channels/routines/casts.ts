@@ -1,4 +1,4 @@
-/** Casts by signature: the effect of `CAST` on the text of a value. */
+/** Casts by signature: each computes the result's text from the value's text. */
 import { checkConvertible, type Moment, type MomentKind, readMoment, writeMoment } from '../values/calendar.ts';
 import { trimmedEnd } from '../values/compare.ts';
 import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, rangeError, readBigInteger } from '../values/integer.ts';
@@ -9,10 +9,10 @@ import { numericOf } from './numerics.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 import { OLD_TEXT_INPUTS, TEXT_INPUTS } from './text-inputs.ts';
 
-/** The text stays as it is. */
+/** The text is unchanged. */
 export const SAME: Apply = (result, a) => result.same(a);
 /**
- * The number's text stays as it is. It is rounded to a float4 or float8 only when it is compared or
+ * The number's text is unchanged. It is rounded to a float4 or float8 only when it is compared or
  * printed.
  */
 export const ROUNDED: Apply = (result, a) => result.same(a);
@@ -57,7 +57,7 @@ const floatToInteger =
     return result.ascii(String(BigInt(value)));
   };
 
-/** Converts by this many significant digits. */
+/** Converts a float to numeric, with this many significant digits. */
 const floatToNumeric =
   (from: FloatKind, digits: number): Apply =>
   (result, a) =>
@@ -76,8 +76,8 @@ function significant(value: number, digits: number): string {
 }
 
 /**
- * The magnitude, rounded half to even. In the middle between two decimals, toExponential takes the
- * larger.
+ * The magnitude, rounded half to even. For a value midway between two decimals, toExponential
+ * rounds up.
  */
 function roundedHalfEven(value: number, digits: number): string {
   const magnitude = Math.abs(value);

@@ -18,7 +18,7 @@ export interface Field {
   readonly of: (moment: Moment, civil: Civil) => number;
   /** Digits after the point. */
   readonly fraction?: number;
-  /** Whether it grows with time. Such a field is infinite for infinity, where others are NULL. */
+  /** Whether it grows with time: such a field of infinity is infinite; other fields are NULL. */
   readonly grows?: boolean;
   /** Whether dates have it. */
   readonly ofDates?: boolean;
@@ -30,7 +30,7 @@ const EPOCH_DAY = -10_957;
 
 /** There is no year 0: the year before 1 is -1. */
 const withoutZero = (year: number) => (year > 0 ? year : year - 1);
-/** The number of the period of this many years; the period before the first is -1. */
+/** The number of the century or millennium (`years` long); the one before the first is -1. */
 const period =
   (years: number) =>
   (_: Moment, { year }: Civil) =>
@@ -71,7 +71,7 @@ export const FIELDS: Readonly<Record<string, Field>> = {
 const civil: Civil = { year: 0, month: 0, day: 0 };
 
 export interface FieldForm {
-  /** date_part gives float8, EXTRACT numeric. */
+  /** Whether the result is float8 (date_part), not numeric (EXTRACT). */
   readonly asFloat: boolean;
   /** The field of a date itself, not of its midnight. */
   readonly ofDate: boolean;

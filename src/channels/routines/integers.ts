@@ -16,8 +16,8 @@ import { RowError } from '../values/row-error.ts';
 import type { Apply, Result, RoutineTable } from './routine.ts';
 
 /**
- * The same operation over numbers, used if the result is a safe integer and so exact, and over
- * bigints.
+ * An operation over numbers, whose result is used if it is a safe integer and so exact, and the
+ * same operation over bigints.
  */
 interface Operation {
   readonly numbers: (a: number, b: number) => number;
@@ -42,7 +42,7 @@ function divisor<T extends number | bigint>(value: T): T {
   return value;
 }
 
-/** JavaScript's bit operators only handle 32 bits. */
+/** NaN for arguments beyond 32 bits, which JavaScript's bit operators do not handle. */
 function bitwise(operation: (a: number, b: number) => number): (a: number, b: number) => number {
   return (a, b) => ((a | 0) === a && (b | 0) === b ? operation(a, b) : Number.NaN);
 }

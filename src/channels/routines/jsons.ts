@@ -111,8 +111,8 @@ function byPath(kind: JsonKind, asText: boolean): Special {
       if (typeof constant !== 'string') return undefined;
       const path = pathOf(constant);
       if (path === undefined) return () => false;
-      // at such a depth, Postgres counts a negative step of json from the end of the first array
-      // that it meets
+      // beyond the first step, Postgres counts a negative index in json from the end of the first
+      // array that it finds
       if (kind === 'json' && path.slice(1).some(({ index = 0 }) => index < 0)) return undefined;
       return (result, json) => {
         const root = rootOf(json, kind);

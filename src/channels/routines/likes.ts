@@ -10,10 +10,10 @@ const UNDERSCORE = 0x5f;
 
 const NO = 0;
 const YES = 1;
-/** No match, and no later place in the text can match either. */
+/** No match, here or at any later place in the text. */
 const NEVER = -1;
 
-/** Maps a byte to the byte that it matches as. */
+/** Maps a byte to the byte that is compared in its place. */
 type Fold = (byte: number) => number;
 
 const exact: Fold = (byte) => byte;

@@ -20,7 +20,7 @@ function binary(operation: (a: Numeric, b: Numeric) => Numeric): Apply {
 
 const DIGITS_MAX = 2_000;
 
-/** Versions of Postgres differ in their results for more digits. */
+/** More than DIGITS_MAX digits are not supported: versions of Postgres differ there. */
 function toDigits(operation: (a: Numeric, digits: number) => Numeric): Special {
   return {
     where: `with a constant number of digits up to ${DIGITS_MAX}`,

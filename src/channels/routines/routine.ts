@@ -1,7 +1,7 @@
 /**
- * Functions, operators and casts that are computed in process. Each is listed by its signature in
- * pg_catalog: `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`, `numeric::int4: int4`.
- * Any other signature is unknown.
+ * The interface of functions, operators and casts that are computed in process. Each is listed by
+ * its signature in pg_catalog: `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`,
+ * `numeric::int4: int4`. All other signatures are unknown.
  */
 
 import type { Tuple } from '../../decode/tuple.ts';
@@ -11,8 +11,8 @@ import { Operand } from '../evaluation/operand.ts';
 import { writeInteger } from '../values/integer.ts';
 
 /**
- * Computes a value from its arguments, none of which is NULL, and stores it in `result`. Returns
- * false for NULL. Throws RowError where Postgres raises an error.
+ * Computes a value from its arguments and stores it in `result`. Returns false for NULL. Throws
+ * RowError where Postgres raises an error. No argument is NULL.
  */
 export type Apply = (result: Result, a: Operand, b: Operand, c: Operand) => boolean;
 
@@ -44,9 +44,9 @@ export interface Routine {
   readonly collation: 'C' | 'deterministic' | undefined;
 }
 
-/** The value of a call, as `apply` fills it in. */
+/** The value of a call, set by `apply`. */
 export class Result extends Operand {
-  /** Buffer for new bytes: clear it with `begin`, report them with `done`. */
+  /** Buffer for new bytes: `begin` clears it, and `done` makes its content the value. */
   readonly scratch = new ByteWriter(64);
   readonly #apply: Apply;
   readonly #args: readonly Operand[];
@@ -127,7 +127,7 @@ export function operatorKey(name: string, kinds: readonly string[]): string {
   return right === undefined ? `${name} ${left}` : `${left} ${name} ${right}`;
 }
 
-/** Finds routines by their key. */
+/** Finds routines by their keys. */
 export class Routines {
   readonly #byKey = new Map<string, Routine>();
 

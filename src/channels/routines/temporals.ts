@@ -125,7 +125,7 @@ function integerOf({ buffer, start, end }: Operand): number {
   return readInteger(buffer, start, end);
 }
 
-/** A date this many days later; infinity stays. */
+/** The date this many days later; infinity stays infinity. */
 function later(result: Result, date: Operand, days: number): boolean {
   read(date);
   if (!Number.isFinite(moment.day)) return result.same(date);

@@ -1,5 +1,5 @@
 /**
- * Whether the definitions at this point of the WAL are known. Code that needs them waits for
+ * Holds whether the definitions at this point of the WAL are known. Code that needs them waits for
  * `known`.
  */
 export class DefinitionsGate {

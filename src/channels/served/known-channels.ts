@@ -1,5 +1,5 @@
 /**
- * The channels by the definitions in force at one place in the stream, as far as those are known.
+ * The channels by the definitions in force at one point of the stream, and whether those are known.
  */
 import type { SnoError } from '../../errors.ts';
 import { DefinitionsGate } from './gate.ts';

@@ -17,7 +17,7 @@ export class ChannelNames {
   #patterns: readonly string[] = [];
   #version = 0;
 
-  /** Changes with the definitions. While it stays, a name resolves to the same. */
+  /** Changes with the definitions. While it is the same, each name resolves to the same channel. */
   get version(): number {
     return this.#version;
   }
@@ -32,8 +32,8 @@ export class ChannelNames {
   }
 
   /**
-   * Resolves a channel name, or returns the reason why not: an error for the client, without a word
-   * of SQL.
+   * Resolves a channel name. Returns an error for the client, which contains no SQL, if the channel
+   * is not served.
    */
   resolve(name: string): ResolvedChannel | SnoError {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
@@ -51,7 +51,7 @@ export class ChannelNames {
   }
 
   /**
-   * The pattern that the client probably meant by a name that fits none. For the log only: it
+   * The name that the client probably meant by one that matches no pattern. For the log only: it
    * reveals which channels exist.
    */
   meant(name: string): string | undefined {
@@ -64,9 +64,7 @@ export class ChannelNames {
     return (this.#served.find(name) ?? this.#refused.find(name))?.item.pattern.text;
   }
 
-  /**
-   * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
-   */
+  /** The pattern of this channel name; undefined if no served pattern matches it. */
   patternOf(name: string): string | undefined {
     return this.#served.find(name)?.item.pattern.text;
   }

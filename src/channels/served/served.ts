@@ -1,11 +1,11 @@
 /**
- * What the half of the service that faces clients needs of the definitions: plain data, so that it
- * can be sent as JSON. Compiling a view needs Postgres's grammar; serving its channels does not.
+ * The definitions as gateways need them: plain data, so that they can be sent as JSON. Compiling a
+ * view needs Postgres's grammar; serving its channels does not.
  */
 import type { Pattern } from '../catalog/pattern.ts';
 import type { TextInput } from '../values/value-text.ts';
 
-/** The channels of one pattern, as they are served. */
+/** The served channels of one pattern. */
 export interface ServedChannel {
   readonly pattern: Pattern;
   /**
@@ -14,17 +14,16 @@ export interface ServedChannel {
    * its values does not cast to its type and print as itself.
    */
   readonly valueTypes: readonly string[];
-  /** Undefined: no channel view, published messages only. */
+  /** Undefined if the pattern has no channel view: only published messages are sent. */
   readonly view: ServedView | undefined;
-  /** Undefined: no client may join (unless SNO_ACCESS=open). */
+  /** Undefined if the pattern has no access view: no client may join (unless SNO_ACCESS=open). */
   readonly access: ServedAccess | undefined;
   /**
    * Finds the member that a client appears as. Undefined: no client may appear. The result of its
-   * `sql` has two more columns: the member's id, and what is shown of it, as the text of a JSON
-   * object.
+   * `sql` has two more columns: the member's id, and its public data as the text of a JSON object.
    */
   readonly presence?: ServedAccess;
-  /** Which clients may send to the channel. Undefined: no client may. */
+  /** Decides which clients may send to the channel. Undefined: no client may. */
   readonly send?: ServedAccess;
   /** Whether the channel had a view that was dropped. */
   readonly isViewGone?: boolean;
@@ -52,12 +51,12 @@ export interface SnapshotQuery {
   /**
    * Reads the rows of many channels. Each setting holds the text of an array, with one value for
    * each channel. The result has another column before the two, `sno_n`: the channel's number, from
-   * 1. The rows come in the order of the numbers. Undefined: the pattern has no placeholder.
+   * 1. The rows are in the order of the numbers. Undefined if the pattern has no placeholder.
    */
   readonly many?: string;
 }
 
-/** An access view, or a view of its form: decides what a client may do. */
+/** An access view, presence view or send view: decides what a client may do. */
 export interface ServedAccess {
   /**
    * Checks many subscriptions at once. `$1`... are text arrays with one element for each
@@ -71,7 +70,9 @@ export interface ServedAccess {
   /** The claims that the view's other columns need, in the order of their parameters. */
   readonly claims: readonly AccessClaim[];
   readonly fingerprint: string;
-  /** The parts of `sql`, to ask about some conditions. Undefined: of an earlier version. */
+  /**
+   * The parts of `sql`, to ask about single conditions; undefined if an earlier version sent it.
+   */
   readonly parts?: AccessParts;
 }
 
@@ -83,7 +84,7 @@ export interface AccessParts {
   readonly from: string;
   readonly view: string;
   readonly pinned: string;
-  /** The columns that are compared: those of the placeholders, then those of the claims. */
+  /** The compared columns: those of the placeholders, then those of the claims. */
   readonly columns: readonly string[];
   /** One condition for each column. The one at index 0 compares with `asked.p1`. */
   readonly conditions: readonly string[];
@@ -104,11 +105,11 @@ export interface AccessClaim {
 /** A declared pattern that no client can subscribe to. */
 export interface RefusedChannel {
   readonly pattern: Pattern;
-  /** Whether it will be served without anyone's action. */
+  /** Whether it will be served without any action. */
   readonly isAwaited: boolean;
 }
 
-/** Everything that channel names are resolved with. */
+/** The definitions that resolve channel names. */
 export interface ServedDefinitions {
   readonly served: readonly ServedChannel[];
   readonly refused: readonly RefusedChannel[];
@@ -116,7 +117,7 @@ export interface ServedDefinitions {
   readonly gone: readonly Pattern[];
 }
 
-/** A channel name, and how the channel is served. */
+/** A channel name with its definition. */
 export interface ResolvedChannel extends ServedChannel {
   /** The canonical name. */
   readonly name: string;

@@ -1,4 +1,4 @@
-/** The text of a view's definition: its tokens, and the places of its parts. */
+/** Finds tokens and the places of parse nodes in the text of a view's definition. */
 import { scanSync } from 'libpg-query';
 import { assert } from '../../errors.ts';
 import { underline } from './underline.ts';
@@ -19,12 +19,10 @@ export interface Token extends Extent {
 }
 
 /**
- * The scanner puts the texts of tokens into JSON without escaping these characters. Outside
- * constants they are white space.
+ * Characters that the scanner leaves unescaped in its JSON. Outside constants they are white space.
  */
 const CONTROL = /[^ -\u{10ffff}]/gu;
 
-/** The definition's bytes and tokens, for quoting and underlining. */
 export class DefinitionText {
   readonly #bytes: Buffer;
   readonly #tokens: readonly Token[];
@@ -74,7 +72,7 @@ export class DefinitionText {
     return `${text}${this.#bytes.toString('utf8', from, end)}`.trim();
   }
 
-  /** The brackets around the token at an offset, as Postgres prints them around a subquery. */
+  /** The extent of the brackets around the token at an offset, including the brackets. */
   bracketed(offset: number): Extent {
     const tokens = this.#tokens;
     const at = tokens.findIndex(({ start }) => start === offset);
@@ -85,14 +83,14 @@ export class DefinitionText {
     return { start: opening.start, end: closing.end };
   }
 
-  /** A refusal that shows the node in its line. */
+  /** An error that underlines the node in its line. */
   refuse(reason: string, node: object, hint?: string): Unsupported {
     const { first, last } = extentOf(node);
     const tokens = this.#balanced(first, last);
     return this.#refuseTokens(reason, tokens, hint);
   }
 
-  /** A refusal that shows the clause that the keyword opens. */
+  /** An error that underlines the first of these keywords, if possible outside all brackets. */
   refuseClause(reason: string, keywords: readonly string[], hint?: string): Unsupported {
     const opening = this.#tokens.filter(({ text }) => keywords.includes(text));
     const token = opening.find(({ depth }) => depth === 0) ?? opening[0];
@@ -135,12 +133,12 @@ export class DefinitionText {
   }
 }
 
-/** Whether the second token opens the arguments, the length or the subscript of the first. */
+/** Whether `next` opens the arguments, the length or the subscript of `name`. */
 function isCall(name: Token | undefined, next: Token | undefined): boolean {
   return next !== undefined && isOpening(next.text) && next.start === name?.end;
 }
 
-/** A bracket counts as outside what it encloses. */
+/** The depth of a token; for a bracket, the depth outside it. */
 function innerDepth({ text, depth }: Token): number {
   return isOpening(text) || isClosing(text) ? depth - 1 : depth;
 }

@@ -22,20 +22,20 @@ export interface ParsedFrom {
   readonly joins: readonly ParsedJoin[];
 }
 
-/** Items of FROM that are not a table. */
+/** Unsupported items of FROM, by the parser's name. */
 const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
   RangeSubselect: ['subqueries are not supported in FROM: a channel view reads tables', INSTEAD.with],
   RangeFunction: ['functions in FROM are not supported: a channel view reads tables', INSTEAD.sets],
   RangeTableSample: ['TABLESAMPLE is not supported', INSTEAD.sample],
 };
 
-/** Joins that are not supported, by the parser's name. */
+/** Unsupported joins, by the parser's name. */
 const KINDS: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
   JOIN_RIGHT: ['RIGHT JOIN is not supported', INSTEAD.right],
   JOIN_FULL: ['FULL JOIN is not supported: its rows are not those of one base table', INSTEAD.union],
 };
 
-/** Throws Unsupported if FROM has anything but tables, and joins of one table after the other. */
+/** Throws Unsupported if FROM has anything except a table and joins of single tables to it. */
 export function readFrom({ fromClause = [] }: SelectStmt, text: DefinitionText): ParsedFrom {
   const [source, another] = fromClause;
   if (source === undefined) throw text.refuseClause('the view does not read a table', ['SELECT'], INSTEAD.rows);

@@ -1,4 +1,4 @@
-/** What to do instead of unsupported features in a channel view. */
+/** Hints: what to write instead of unsupported features in a channel view. */
 
 export const INSTEAD = {
   on: 'Write each join as JOIN ... ON or LEFT JOIN ... ON, with all columns of a unique key of the joined table.',

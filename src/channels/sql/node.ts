@@ -12,7 +12,7 @@ export function schemaOf({ names = [] }: TypeName): string {
 }
 
 /**
- * The text of a string constant or NULL, whose type comes from a cast; undefined for other nodes.
+ * The text of a string constant or NULL, whose type a cast determines; undefined for other nodes.
  */
 export function literalOf(node: Node): { readonly text: string | null } | undefined {
   if (!('A_Const' in node)) return undefined;

@@ -1,4 +1,4 @@
-/** Postgres's own grammar (libpg-query). */
+/** Parses SQL with Postgres's own grammar (libpg-query). */
 import { hasSqlDetails, loadModule, type Node, parseSync } from 'libpg-query';
 import { assert } from '../../errors.ts';
 import { underline } from './underline.ts';
@@ -18,7 +18,7 @@ export function assertParserLoaded(): void {
 }
 
 /**
- * The statements of a SQL text. Throws Unsupported if the grammar cannot read it. The grammar is
+ * The statements of a SQL text. Throws Unsupported if the grammar cannot parse it. The grammar is
  * Postgres 18's, and a newer Postgres may print SQL that it does not know.
  */
 export function parseSql(sql: string): readonly Node[] {

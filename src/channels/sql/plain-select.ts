@@ -35,7 +35,7 @@ const CLAUSES: readonly (keyof SelectStmt)[] = [
   'sortClause',
 ];
 
-/** Undefined: the definition is of another form, or cannot be read. */
+/** Undefined if the definition has another form, or cannot be parsed. */
 export function plainSelect(definition: string): PlainSelect | undefined {
   try {
     const [statement] = parseSql(definition);
@@ -54,7 +54,7 @@ export function plainSelect(definition: string): PlainSelect | undefined {
   }
 }
 
-/** Splits at each AND outside brackets and CASE. An OR there makes the whole one condition. */
+/** Splits at each AND outside brackets and CASE. If an OR is there, the whole is one condition. */
 function conditionsIn(text: DefinitionText, start: number, end: number): string[] {
   const parts: string[] = [];
   let from = start;
@@ -71,7 +71,7 @@ function conditionsIn(text: DefinitionText, start: number, end: number): string[
   return [...parts, text.slice(from, end)];
 }
 
-/** Whether an AND beside it may belong to something else. */
+/** Whether an AND beside this token may not separate conditions. */
 function isLoose({ text }: Token): boolean {
   return text === 'OR' || text === 'BETWEEN';
 }

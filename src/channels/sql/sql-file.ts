@@ -1,7 +1,4 @@
-/**
- * A SQL file that is run as a whole, in one transaction with others. Also shows places in such a
- * file.
- */
+/** Reads a SQL file that runs in one transaction with others. Also shows places in such a file. */
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { SnoError } from '../../errors.ts';
@@ -38,7 +35,7 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
   }
   const statements = withoutPair(parsed.statements);
   const [first, second] = statements.filter(({ transaction }) => transaction !== undefined);
-  // A BEGIN before everything would be right by itself.
+  // a BEGIN before all other statements is valid by itself, so the next one is at fault
   const transaction = first === statements[0] && first?.transaction === 'begin' ? (second ?? first) : first;
   if (transaction !== undefined) {
     const why = transaction.transaction === 'rollback' ? ROLLED_BACK : MORE_THAN_A_PAIR;

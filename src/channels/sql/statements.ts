@@ -1,4 +1,4 @@
-/** The statements of a SQL file, by Postgres's own grammar. */
+/** Splits a SQL file into its statements, with Postgres's own grammar. */
 import { hasSqlDetails, parse } from 'libpg-query';
 import { ACCESS_SCHEMAS } from '../catalog/catalog.ts';
 
@@ -35,7 +35,7 @@ const KINDS: Readonly<Record<string, TransactionKind>> = {
 };
 
 const SCHEMAS: readonly (string | undefined)[] = ['channels', ...ACCESS_SCHEMAS];
-/** White space and comments. A nested comment is not matched, so an error may underline it. */
+/** White space and comments. Nested comments are not matched, so an error may underline one. */
 const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
 
 export async function parseStatements(
@@ -51,7 +51,7 @@ export async function parseStatements(
 }
 
 const BACKSLASH = 0x5c;
-/** psql's own settings, with which migrations begin. */
+/** psql's settings, with which migrations often begin. */
 const HARMLESS = /^\\(?:set\s+(?:ON_ERROR_STOP|ON_ERROR_ROLLBACK|ECHO|QUIET|VERBOSITY)|timing|pset)\b/i;
 
 /**

@@ -6,8 +6,8 @@ import { INSTEAD } from './instead.ts';
 import { nameOf, walk } from './node.ts';
 
 export interface ParsedSubquery {
-  /** `in`: with the value that is compared with each row's. */
   readonly kind: 'exists' | 'in' | 'not in';
+  /** The left operand of `in`. */
   readonly compared: Node | undefined;
   readonly table: ParsedTable;
   /** The value of each row, for `in`. */
@@ -17,7 +17,7 @@ export interface ParsedSubquery {
 
 const ALLOWED: ReadonlySet<string> = new Set(['targetList', 'fromClause', 'whereClause', 'limitOption', 'op']);
 
-/** Throws Unsupported if it is anything else. */
+/** Throws Unsupported if the subquery has another form. */
 export function readSubquery(link: SubLink, text: DefinitionText): ParsedSubquery {
   const refuse = (reason: string, place: object = link) => text.refuse(reason, place, INSTEAD.subquery);
   const kind = kindOf(link);
@@ -69,7 +69,7 @@ export function subqueriesIn(nodes: readonly unknown[]): readonly SubLink[] {
   return found;
 }
 
-/** The EXISTS and IN of a WHERE for which NULL and false are the same: no row is chosen. */
+/** The EXISTS and IN of a WHERE whose result may be false in place of NULL: both select no row. */
 export function positiveSubqueries(where: Node | undefined): ReadonlySet<SubLink> {
   const found = new Set<SubLink>();
   const visit = (node: Node) => {

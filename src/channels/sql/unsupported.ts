@@ -6,9 +6,9 @@ export class Unsupported extends Error {
   override readonly name = 'Unsupported';
   /** The message without the place. */
   readonly reason: string;
-  /** The text that is underlined in the definition. */
+  /** The underlined part of the definition. */
   readonly place: string | undefined;
-  /** What to do instead, if known. */
+  /** What to write instead, if known. */
   readonly hint: string | undefined;
 
   constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, hint?: string) {
@@ -18,7 +18,7 @@ export class Unsupported extends Error {
     this.hint = hint;
   }
 
-  /** The same of a view that joins, whose expressions are evaluated in process only. */
+  /** The same error for a view with joins, which cannot be left to Postgres. */
   inJoin(hint: string): Unsupported {
     const reason = `in a view that joins, ${this.reason.replace(' yet', '')}`;
     const refusal = new Unsupported(reason, undefined, hint);

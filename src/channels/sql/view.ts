@@ -1,7 +1,6 @@
 /**
- * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query):
- * a base table, the tables joined to it, a target list, a WHERE. Every other clause is refused by
- * name.
+ * Reads a view's definition, as pg_get_viewdef prints it: a base table, the tables joined to it, a
+ * target list and a WHERE. Refuses every other clause by name.
  */
 import type { Node, ResTarget, SelectStmt } from 'libpg-query';
 import { assert } from '../../errors.ts';

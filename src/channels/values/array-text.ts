@@ -1,6 +1,6 @@
 /**
- * The text form of arrays: `{1,NULL,"a \"quoted\" one"}`, nested for more dimensions. `[2:3]=`
- * comes before it if the bounds are not the default ones.
+ * Parses the text form of arrays: `{1,NULL,"a \"quoted\" one"}`, nested for more dimensions. If the
+ * lower bounds are not 1, `[2:3]=` precedes it.
  */
 import { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
@@ -24,8 +24,8 @@ export interface ArrayVisitor {
 }
 
 /**
- * Walks over the array in `buffer[start, end)`; `scratch` is overwritten. Throws RowError if the
- * text is not an array.
+ * Visits the elements of the array in `buffer[start, end)`; overwrites `scratch`. Throws RowError
+ * if the text is not an array.
  */
 export function visitArray(
   buffer: Buffer,
@@ -87,7 +87,7 @@ function boundsEnd(buffer: Buffer, start: number, end: number): number {
   return at + 1;
 }
 
-/** Walks over `1 2 3`: an int2vector or oidvector. */
+/** Visits the elements of an int2vector or oidvector: `1 2 3`. */
 export function visitVector(buffer: Buffer, start: number, end: number, visitor: ArrayVisitor): void {
   visitor.open();
   for (let from = start, at = start; at <= end && start < end; at++) {

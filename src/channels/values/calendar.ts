@@ -1,5 +1,5 @@
 /**
- * Dates and timestamps as numbers, and back to their text, under TimeZone UTC. Years are
+ * Converts dates and timestamps between text and numbers, under TimeZone UTC. Years are
  * astronomical, as in Postgres: 0 is 1 BC, -1 is 2 BC.
  */
 import type { ByteWriter } from '../../memory/byte-writer.ts';

@@ -1,6 +1,6 @@
 /**
- * How values of two types compare, by their text. Each entry agrees with Postgres's own operators
- * over those types. A pair of types that is missing here does not compare.
+ * Compares values by their text. Each comparison agrees with Postgres's own operators over the two
+ * types. A pair of types that is missing here cannot be compared.
  */
 import { compareDecimals } from './decimal.ts';
 import { compareFloats, readFloat4, readFloat8 } from './float.ts';
@@ -9,8 +9,8 @@ import { compareTemporals } from './temporal.ts';
 import { isScalar, type ScalarKind, type ScalarType, sameType, type ValueType } from './types.ts';
 
 /**
- * Negative, zero or positive (-1, 0 or 1) if the text `a[aStart, aEnd)` sorts before, with or after
- * `b[bStart, bEnd)`.
+ * Returns -1, 0 or 1 if the value of the text `a[aStart, aEnd)` is less than, equal to or greater
+ * than that of `b[bStart, bEnd)`.
  */
 export type Compare = (a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number) => number;
 
@@ -45,7 +45,7 @@ const comparePadded: Compare = (a, aStart, aEnd, b, bStart, bEnd) =>
 
 type Family = 'decimal' | 'float' | 'bytes' | 'text' | 'padded' | 'temporal' | 'enum';
 
-/** Types of one family compare with each other by the family's rule. */
+/** Types of one family compare by the family's rule. */
 const FAMILIES: Readonly<Partial<Record<ScalarKind, Family>>> = {
   int2: 'decimal',
   int4: 'decimal',
@@ -91,7 +91,7 @@ export interface Comparand {
 
 /**
  * The comparison of two values; undefined if Postgres has no known operators over these two types.
- * `ordered`: also tells less from greater, not only equal from different.
+ * `ordered`: must also distinguish less from greater, not only equal from different.
  */
 export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare | undefined {
   if (!isScalar(a.type) || !isScalar(b.type)) return ordered ? undefined : compareArrays(a.type, b.type);
@@ -105,8 +105,8 @@ export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare
 }
 
 /**
- * Arrays are equal if their bounds and elements are. Their texts decide if equal elements always
- * have equal texts.
+ * Arrays are equal if their bounds and elements are. So their texts can be compared if equal
+ * elements always have equal texts.
  */
 function compareArrays(a: ValueType, b: ValueType): Compare | undefined {
   if (a.kind !== 'array' || b.kind !== 'array' || !sameType(a, b) || !isScalar(a.element)) return undefined;
@@ -127,7 +127,7 @@ function compareFloatTexts(readA: ReadFloat, readB: ReadFloat): Compare {
   return (a, aStart, aEnd, b, bStart, bEnd) => compareFloats(readA(a, aStart, aEnd), readB(b, bStart, bEnd));
 }
 
-/** An enum's values have the order of its labels. */
+/** Compares by the position in `labels`. */
 function compareLabels(labels: readonly string[]): Compare {
   const texts = labels.map((label) => Buffer.from(label));
   const rank = (text: Buffer, start: number, end: number) =>

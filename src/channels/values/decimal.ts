@@ -1,5 +1,5 @@
 /**
- * The order of integers and numerics by their text, exact at any length. Postgres prints no leading
+ * Compares integers and numerics by their text, exact at any length. Postgres prints no leading
  * zeros, no exponent and no negative zero. Trailing zeros of a fraction are ignored. NaN equals
  * itself and is greater than Infinity.
  */

@@ -1,6 +1,6 @@
 /**
- * Converts a value's text, as pgoutput sends it, to what row_to_json gives for the value
- * (src/backend/utils/adt/json.c), bytes to bytes.
+ * Converts a value's text, as pgoutput sends it, to the JSON that row_to_json returns for the value
+ * (src/backend/utils/adt/json.c). Input and output are bytes.
  */
 import { ByteWriter } from '../../memory/byte-writer.ts';
 import { type ArrayVisitor, visitArray, visitVector } from './array-text.ts';
@@ -45,7 +45,7 @@ const LETTER_t = 0x74;
 /** Copies the text unchanged. */
 const writeRaw: Encoder = (buffer, start, end, out) => out.copy(buffer, start, end);
 
-/** `write`, limited to texts of this form. */
+/** `write`, which throws RowError for texts that lack this form. */
 function formed(type: string, form: Form, write: Encoder): Encoder {
   return (buffer, start, end, out) => {
     if (!form(buffer, start, end)) throw formError(type);
@@ -71,7 +71,7 @@ const numberEncoder =
     else throw formError(type);
   };
 
-/** `2020-01-01 10:00:00` becomes `"2020-01-01T10:00:00"`; `infinity` stays. */
+/** `2020-01-01 10:00:00` becomes `"2020-01-01T10:00:00"`; `infinity` is only quoted. */
 const writeTimestamp: Encoder = (buffer, start, end, out) => {
   const from = out.length + 1;
   writeQuoted(buffer, start, end, out);
@@ -123,9 +123,9 @@ const SCALAR: Readonly<Record<ScalarKind, Encoder>> = {
 };
 
 /**
- * Returns an encoder for a type. A type that is not understood becomes its text in a JSON string.
- * Each encoder has its own buffers, so that a row costs no allocation: use it for one place in a
- * view. Not for types that contain a cast to json (`jsonCastIn`).
+ * Returns an encoder for a type. Values of unsupported types become JSON strings. Each encoder has
+ * its own buffers, so that a row costs no allocation: use it for one place in a view. Do not use it
+ * for types that contain a cast to json (`jsonCastIn`).
  */
 export function encoderOf(type: ValueType): Encoder {
   switch (type.kind) {
@@ -205,8 +205,8 @@ function compositeEncoder(type: CompositeType): Encoder {
 }
 
 /**
- * The error between an ALTER TYPE and the catalog message that reports it, which resets the channel
- * anyway.
+ * The error for rows between an ALTER TYPE and the catalog message that reports it. That message
+ * resets the channel anyway.
  */
 function alteredType(name: string): RowError {
   return new RowError(

@@ -17,7 +17,7 @@ export function writeFloat4(value: number, out: ByteWriter): void {
   else out.ascii(printed(value, 9, shortestSingle));
 }
 
-/** `1.5e-7`, as toExponential gives it. */
+/** `1.5e-7`: the format of toExponential. */
 type Scientific = string;
 
 function printed(value: number, digitsMax: number, shortest: (value: number) => Scientific): string {
@@ -40,8 +40,8 @@ function laidOut(digits: string, exponent: number, digitsMax: number): string {
 }
 
 /**
- * JavaScript's shortest digits may lie exactly in the middle between two floats. Postgres does not
- * accept those.
+ * JavaScript's shortest digits may be exactly midway between two floats. Postgres does not use
+ * those.
  */
 function shortestDouble(value: number): Scientific {
   const text = value.toExponential();
@@ -60,22 +60,22 @@ function shortestOf(value: number, digitsMax: number, format: Format): Scientifi
 }
 
 /**
- * The decimal with this many digits nearest to the value (the even one of two), then its
- * neighbours. Beside a power of two, the neighbour further away may qualify.
+ * The nearest decimal with this many digits (the even one of two), then its neighbours. Beside a
+ * power of two, the neighbour that is further away may be the right one.
  */
 function nearest(value: number, digits: number): Scientific[] {
   const [mantissa = '', exponent = ''] = value.toExponential(digits - 1).split('e');
   const unscaled = BigInt(mantissa.replace('.', ''));
   const scale = Number(exponent) - digits + 1;
-  // toExponential takes the larger of two that are equally near
+  // of two equally near decimals, toExponential returns the larger
   const candidates = isMiddle(value, digits) && unscaled % 2n === 1n ? [-1n, 0n] : [0n, 1n, -1n];
   return candidates.map((step) => normalized(`${unscaled + step}e${scale}`));
 }
 
-/** Far more digits than are needed to tell a float from a decimal that differs from it. */
+/** Digits that certainly suffice to distinguish a float from a decimal that differs from it. */
 const DIGITS_ENOUGH = 80;
 
-/** Whether the value lies in the middle between two decimals with this many digits. */
+/** Whether the value is midway between two decimals with this many digits. */
 function isMiddle(value: number, digits: number): boolean {
   const [mantissa = ''] = value.toExponential(DIGITS_ENOUGH).split('e');
   return /^50*$/.test(mantissa.replace('.', '').slice(digits));

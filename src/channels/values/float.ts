@@ -1,10 +1,10 @@
-/** float4 and float8 by their text. */
+/** Reads and compares float4 and float8 by their text. */
 import { formError, isFiniteText, isNotNumberText } from './form.ts';
 import { RowError } from './row-error.ts';
 
 /**
- * The float8 of a number's text (an integer, a numeric or a float), correctly rounded, as strtod
- * does. Throws RowError for a numeric beyond the range of float8.
+ * Reads a number's text (an integer, a numeric or a float) as a float8, correctly rounded like
+ * strtod. Throws RowError for a numeric beyond the range of float8.
  */
 export function readFloat8(buffer: Buffer, start: number, end: number): number {
   if (!isFiniteText(buffer, start, end) && !isNotNumberText(buffer, start, end)) throw formError('number');
@@ -16,7 +16,7 @@ export function readFloat8(buffer: Buffer, start: number, end: number): number {
 }
 
 /**
- * The float4 of its own text, or of an int2's or int4's. Rounding to float8 first makes no
+ * Reads the text of a float4, int2 or int4 as a float4. Rounding to float8 first makes no
  * difference for 32-bit integers. It makes none for the text of any float4 (all 2^32 were tried),
  * except one and its negative.
  */
@@ -25,10 +25,7 @@ export function readFloat4(buffer: Buffer, start: number, end: number): number {
   return Math.abs(double) === ROUNDS_TWICE ? Math.sign(double) * ROUNDED_ONCE : Math.fround(double);
 }
 
-/**
- * As a float8, this text lies in the middle between two float4s, and would be rounded to the wrong
- * one.
- */
+/** As a float8, this text is midway between two float4s, and would be rounded to the wrong one. */
 const ROUNDS_TWICE = 7.038531e-26;
 const ROUNDED_ONCE = 7.038530691851209e-26;
 

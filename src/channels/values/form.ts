@@ -1,7 +1,7 @@
 /**
- * The forms in which Postgres prints values under the pinned settings (postgres/session.ts). A
- * value in another form was printed under other settings, or is not a value of its type. A row with
- * such a value is an error: its meaning is not guessed.
+ * Checks the forms in which Postgres prints values under the settings of Snö's sessions
+ * (postgres/session.ts). A text in another form was printed under other settings, or is not a value
+ * of its type. A row with such a value is an error.
  */
 import { RowError } from './row-error.ts';
 
@@ -131,7 +131,7 @@ function twoDigits(buffer: Buffer, at: number, end: number, max: number): number
   return value > max ? -1 : value;
 }
 
-/** The offset after `2020-01-31`; -1 if there is none. A year has four digits or more. */
+/** The offset after a date such as `2020-01-31`, or -1. A year has four digits or more. */
 function dateEnd(buffer: Buffer, start: number, end: number): number {
   const year = digitsEnd(buffer, start, end);
   if (year - start < 4 || year - start > 7 || year + 6 > end) return -1;
@@ -139,7 +139,7 @@ function dateEnd(buffer: Buffer, start: number, end: number): number {
   return buffer[year + 3] !== MINUS || twoDigits(buffer, year + 4, end, 31) < 1 ? -1 : year + 6;
 }
 
-/** The offset after `12:00:00.5`; -1 if there is none. */
+/** The offset after a time such as `12:00:00.5`, or -1. */
 function timeEnd(buffer: Buffer, start: number, end: number): number {
   if (start + 8 > end || buffer[start + 2] !== COLON || buffer[start + 5] !== COLON) return -1;
   if (twoDigits(buffer, start, end, 24) === -1 || twoDigits(buffer, start + 3, end, 59) === -1) return -1;
@@ -152,7 +152,7 @@ function timeEnd(buffer: Buffer, start: number, end: number): number {
 
 export const isTimeText: Form = (buffer, start, end) => timeEnd(buffer, start, end) === end;
 
-/** Whether the text ends here, or with the era. */
+/** Whether the text ends at `at`, or ` BC` follows and ends it. */
 function isEnd(buffer: Buffer, at: number, end: number): boolean {
   return at === end || isWord(ERA, buffer, at, end);
 }
@@ -166,7 +166,7 @@ export const isDateText: Form = (buffer, start, end) => {
   return at === -1 ? isInfinity(buffer, start, end) : isEnd(buffer, at, end);
 };
 
-/** The offset after the date and the time; -1 if there are none. */
+/** The offset after a date and a time, or -1. */
 function timestampEnd(buffer: Buffer, start: number, end: number): number {
   const at = dateEnd(buffer, start, end);
   return at === -1 || at >= end || buffer[at] !== SPACE ? -1 : timeEnd(buffer, at + 1, end);
@@ -196,8 +196,8 @@ const INTERVAL =
   String.raw`(?: ?[+-]?\d\d+:\d\d:\d\d(?:\.\d{1,6})?)?`;
 
 /**
- * Types shown as their text whose text depends on settings, by oid: interval, money, ranges over
- * dates and times.
+ * The forms of types whose text becomes a JSON string and depends on settings, by oid: interval,
+ * money, and ranges over dates and times.
  */
 const SHAPED: ReadonlyMap<number, RegExp> = new Map(
   (
@@ -214,7 +214,7 @@ const SHAPED: ReadonlyMap<number, RegExp> = new Map(
   ).map(([oid, form]) => [oid, new RegExp(`^(?:${form})$`)]),
 );
 
-/** The form of a type that is shown as its text; undefined if no setting affects it. */
+/** The form of such a type; undefined if no setting affects the type's text. */
 export function textFormOf(oid: number): Form | undefined {
   const form = SHAPED.get(oid);
   return form === undefined ? undefined : (buffer, start, end) => form.test(buffer.toString('latin1', start, end));

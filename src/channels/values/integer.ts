@@ -1,4 +1,4 @@
-/** Whole numbers by their text, exact at any length. Up to 15 digits need no allocation. */
+/** Reads and writes whole numbers, exact at any length. Up to 15 digits need no allocation. */
 import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError, isIntegerText } from './form.ts';
 import { RowError } from './row-error.ts';

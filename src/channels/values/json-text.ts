@@ -1,7 +1,7 @@
 import type { ByteWriter } from '../../memory/byte-writer.ts';
 
 /**
- * JSON strings as Postgres's escape_json writes them: short escapes where JSON has them, lower-case
+ * Writes JSON strings like Postgres's escape_json: short escapes where JSON has them, lower-case
  * `\u00xx` for the other control characters, everything else unchanged.
  */
 const QUOTE = 0x22;

@@ -1,6 +1,6 @@
 /**
- * Navigates JSON that Postgres has validated, without making objects: json as it was written, or
- * jsonb as it prints.
+ * Navigates JSON text that Postgres has validated, without creating objects: json as it was
+ * written, or jsonb as Postgres prints it.
  */
 import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
@@ -60,7 +60,7 @@ function containerEnd(buffer: Buffer, start: number, end: number): number {
   return end;
 }
 
-/** Walks over the members of an object or the elements of an array. Reusable. */
+/** Visits the members of an object or the elements of an array. Reusable. */
 export class Walk {
   /** The offsets of the member's key, quotes included; for elements the same as `start`. */
   keyStart = 0;
@@ -80,7 +80,7 @@ export class Walk {
     return this;
   }
 
-  /** Goes to the next member. Returns false after the last one. */
+  /** Moves to the next member. Returns false after the last one. */
   next(): boolean {
     const buffer = this.#buffer;
     const limit = this.#limit;
@@ -104,11 +104,11 @@ const EMPTY = Buffer.alloc(0);
 const walk = new Walk();
 const found = { start: 0, end: 0 };
 
-/** A value within the JSON that was searched: valid until the next search. */
+/** The location of a found value, valid until the next search. */
 export type Found = Readonly<typeof found>;
 
 /**
- * The last member with this key, given as plain text; undefined if the value is not an object, or
+ * The last member with this key (plain text, not JSON); undefined if the value is not an object, or
  * lacks the key.
  */
 export function member(
@@ -194,8 +194,8 @@ const LOW_FIRST = 0xdc00;
 const LOW_LAST = 0xdfff;
 
 /**
- * Throws RowError for invalid escapes. json may hold escapes that are not characters, and Postgres
- * raises an error on reading any part of it.
+ * Throws RowError for invalid escapes. json may contain escapes that are not characters, and then
+ * Postgres raises an error when any part of it is read.
  */
 export function checkEscapes(buffer: Buffer, start: number, end: number): void {
   let at = start;

@@ -1,6 +1,6 @@
 /**
- * Containment and equality of jsonb by its text (src/backend/utils/adt/jsonb_util.c): keys are
- * sorted, each occurs once.
+ * Compares jsonb by its text, for equality and containment (src/backend/utils/adt/jsonb_util.c). In
+ * jsonb, keys are sorted and unique.
  */
 import { compareDecimals } from './decimal.ts';
 import { isDigit } from './form.ts';
@@ -23,7 +23,7 @@ function sameScalar(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: 
   return a.compare(b, bStart, bEnd, aStart, aEnd) === 0;
 }
 
-/** For `=` only: 0 or 1. */
+/** For `=` only: 0 if equal, else 1. */
 export function compareJsonb(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): number {
   if (!isContainer(a[aStart])) return Number(!sameScalar(a, aStart, aEnd, b, bStart, bEnd));
   if (a[aStart] !== b[bStart]) return 1;
@@ -87,8 +87,8 @@ function hasElement(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: 
 }
 
 /**
- * Inside containers: a scalar is contained in its equal, a container in one of its kind that
- * contains it.
+ * Containment inside containers: an equal scalar contains a scalar. A container of the same kind
+ * may contain a container.
  */
 function holds(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): boolean {
   if (isContainer(a[aStart]) || isContainer(b[bStart]))

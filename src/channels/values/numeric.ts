@@ -1,7 +1,7 @@
 /**
- * Arithmetic of numeric, exact at any length. Results have the scales that Postgres gives them
- * (src/backend/utils/adt/numeric.c). Values are read from their text and printed as Postgres prints
- * them.
+ * Arithmetic of numeric, exact at any length. Results have the same scales as in Postgres
+ * (src/backend/utils/adt/numeric.c). Values are parsed from their text and printed as Postgres
+ * prints them.
  */
 import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
@@ -204,7 +204,8 @@ function fitsWhole({ unscaled, scale }: Finite, digits: number): boolean {
 }
 
 /**
- * Applies if the scale exceeds the precision: then that many zeros must come first after the point.
+ * Whether the value fits if the scale exceeds the precision: `digits` is negative, and that many
+ * zeros must follow the point.
  */
 function fitsFraction({ unscaled, scale }: Finite, digits: number): boolean {
   return absolute(unscaled) < power(Math.max(scale + digits, 0));

@@ -1,6 +1,6 @@
 /**
- * The text form of composites: `(1,"a ""quoted"" one",)`. A field without any text is NULL. Inside
- * quotes, quotes and backslashes are doubled.
+ * Parses the text form of composites: `(1,"a ""quoted"" one",)`. A field without any text is NULL.
+ * Inside quotes, quotes and backslashes are doubled.
  */
 import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
@@ -18,8 +18,9 @@ export interface RecordVisitor {
 }
 
 /**
- * Walks over the composite in `buffer[start, end)`; `scratch` is overwritten. Returns the number of
- * fields: 1 for `()`, which may also have none. Throws RowError if the text is not a composite.
+ * Visits the fields of the composite in `buffer[start, end)`; overwrites `scratch`. Returns the
+ * number of fields: 1 for `()`, which may also have none. Throws RowError if the text is not a
+ * composite.
  */
 export function visitRecord(
   buffer: Buffer,
@@ -45,8 +46,8 @@ export function visitRecord(
 }
 
 /**
- * A field whose text begins at `start`, after its quote. Returns the offset after its closing
- * quote.
+ * Visits a field whose text begins at `start`, after its quote. Returns the offset after its
+ * closing quote.
  */
 function quoted(
   buffer: Buffer,

@@ -1,6 +1,6 @@
 /**
- * Evaluating a view over a row failed, as it would in a query: reading that row through the view
- * raises an error.
+ * The evaluation of a view on a row failed: a query that reads the row through the view raises an
+ * error too.
  */
 export class RowError extends Error {
   override readonly name = 'RowError';

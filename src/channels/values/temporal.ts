@@ -1,7 +1,7 @@
 /**
- * The order of dates and timestamps by their ISO text, under TimeZone UTC: `2020-01-31`,
- * `0044-03-15 12:00:00.5 BC`, `12020-01-01 00:00:00+00`, `infinity`. Years have any number of
- * digits, so bytes alone do not give the order. A date compares with a timestamp as its midnight.
+ * Compares dates and timestamps by their ISO text, under TimeZone UTC: `2020-01-31`, `0044-03-15
+ * 12:00:00.5 BC`, `12020-01-01 00:00:00+00`, `infinity`. Years differ in their number of digits, so
+ * comparing bytes does not suffice. A date compares with a timestamp as its midnight.
  */
 import { formError, isDigit } from './form.ts';
 
@@ -14,7 +14,7 @@ const LETTER_i = 0x69;
 const ISO = /^(-?infinity|\d{4,7}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?(\+00)?)?( BC)?)$/;
 
 /**
- * Whether `compareTemporals` understands this text: a constant may have been printed under other
+ * Whether `compareTemporals` can read this text: a constant may have been printed under other
  * settings.
  */
 export function isTemporalText(text: string): boolean {
@@ -36,8 +36,8 @@ export function compareTemporals(
 }
 
 /**
- * A number that grows with the date and differs for each date. Not a count of days: each month has
- * 32 here.
+ * A number that grows with the date and differs for each date. It does not count days: each month
+ * has 32 here.
  */
 function dayOf(text: Buffer, start: number, end: number): number {
   if (text[start] === LETTER_i) return Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 /**
- * The types that channels understand, by their Postgres names. A domain counts as its base type, as
- * in row_to_json. Every unknown type is `other`: shown as its text, and not compared.
+ * The supported types, by their Postgres names. A domain counts as its base type, as in
+ * row_to_json. Every other type is `other`: sent as its text, and not compared.
  */
 import type { CatalogField, CatalogType } from '../catalog/catalog.ts';
 
@@ -121,11 +121,11 @@ export function sameType(a: ValueType, b: ValueType): boolean {
   return isScalar(a) && isScalar(b) && a.oid === b.oid;
 }
 
-/** Built-in types whose cast to text is not their output function, but gives the same text. */
+/** Built-in types whose cast to text is not their output function, but returns the same text. */
 const SAME_TEXT: ReadonlySet<number> = new Set([18, 19, 650]); // "char", name, cidr
 
 /**
- * Whether the cast to text always gives what the output function prints. For scalar types, see
+ * Whether the cast to text always returns the text of the output function. For scalar types, see
  * compiler/expressions/cast.ts.
  */
 export function printsAsText(type: Exclude<ValueType, ScalarType>): boolean {
@@ -146,7 +146,7 @@ export function isNaming(type: ValueType): boolean {
 const XML = 142;
 
 /**
- * Whether its values contain xml. Xml is stored with a declaration, which its output function
+ * Whether its values contain xml. Postgres stores xml with a declaration, which the output function
  * leaves out.
  */
 export function isXml(type: ValueType): boolean {
@@ -154,7 +154,7 @@ export function isXml(type: ValueType): boolean {
 }
 
 /**
- * The type, or the first type inside it, whose values Postgres turns into JSON by a cast to json.
+ * The type, or the first type inside it, whose values Postgres converts to JSON by a cast to json.
  */
 export function jsonCastIn(type: ValueType): OtherType | undefined {
   return partsOf(type).find((part): part is OtherType => part.kind === 'other' && part.jsonCast !== null);
@@ -186,7 +186,7 @@ export class Types {
     const known = BY_OID.get(oid);
     if (known !== undefined) return known;
     const type = this.#byOid.get(oid);
-    // an unknown type is left to Postgres
+    // a type that is missing in the catalog is left to Postgres
     if (type === undefined)
       return { kind: 'other', oid, name: `type ${oid}`, jsonCast: 'i', textCast: true, equality: false };
     if (type.base !== 0) return this.byOid(type.base);
@@ -224,7 +224,7 @@ export class Types {
     return undefined;
   }
 
-  /** Undefined for an enum with casts of its own: it is not an understood type. */
+  /** Undefined for an enum with casts of its own: it is not a supported type. */
   #enum({ oid, name, labels, jsonCast, textCast }: CatalogType): ScalarType | undefined {
     return labels === null || jsonCast !== null || textCast ? undefined : { kind: 'enum', oid, name, labels };
   }

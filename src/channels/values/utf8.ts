@@ -1,4 +1,4 @@
-/** Characters in UTF-8, without making strings. */
+/** Counts and finds characters in UTF-8, without creating strings. */
 
 /** Whether the byte continues a character that began before it. */
 function isContinuation(byte: number): boolean {

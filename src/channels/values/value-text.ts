@@ -1,7 +1,7 @@
 /**
- * Decides which texts are values of a type, as far as possible without Postgres. Everything that a
- * client sends is tested here first. A text that is certainly invalid costs no query. A text that
- * fails in Postgres fails its whole batch there.
+ * Decides whether a text is a value of a type, if possible without Postgres. Every value that a
+ * client sends is tested here first: a text that fails in Postgres fails its whole batch of
+ * questions. So a text that is certainly invalid is never sent.
  */
 import type { ValueType } from './types.ts';
 
@@ -10,7 +10,7 @@ export type TextTest = (text: string) => boolean | undefined;
 
 const INTEGER = /^(0|-?[1-9]\d{0,18})$/;
 /**
- * Integers as every version of Postgres reads them: with signs and spaces, but without other bases
+ * Integers that every version of Postgres accepts: with signs and spaces, but without other bases
  * and underscores.
  */
 const INTEGER_INPUT = /^[ \t\n]*[+-]?\d{1,25}[ \t\n]*$/;
@@ -39,7 +39,8 @@ const integerTest =
     form.test(text) && fits(text.trim(), bits);
 
 /**
- * Types by the names of format_type. A text is canonical if its type prints the value like this.
+ * Tests whether a text is canonical: the type prints its value as exactly this text. By the types'
+ * names in format_type.
  */
 const CANONICAL: Readonly<Record<string, TextTest>> = {
   text: isText,
@@ -56,8 +57,8 @@ const VARCHAR = /^character varying\((\d+)\)$/;
 const unknownType: TextTest = (text) => (isText(text) ? undefined : false);
 
 /**
- * Tests whether a text is a value of the type (named as in format_type), written as its cast to
- * text writes it.
+ * Returns a test whether a text is canonical for the type (named as in format_type): the value's
+ * cast to text returns exactly this text.
  */
 export function canonicalTest(type: string): TextTest {
   const length = Number(VARCHAR.exec(type)?.[1]);
@@ -70,9 +71,7 @@ export interface TextInput {
   readonly kind: ValueType['kind'];
   /** The labels of an enum. */
   readonly labels?: readonly string[];
-  /**
-   * A domain accepts only some of its base type's values: only Postgres can check its constraints.
-   */
+  /** Whether the type is a domain: only Postgres can check its constraints. */
   readonly isDomain?: true;
 }
 

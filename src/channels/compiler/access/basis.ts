@@ -1,7 +1,7 @@
 /**
- * What the answer of an access view may depend on. Changes of rows, definitions and policies are
- * noticed. A view that depends on anything else is refused, since ended access would not be
- * noticed. The clock is the exception: `sno check` warns of it.
+ * Checks what the answer of an access view depends on. Snö detects changes of rows, definitions and
+ * policies. A view that depends on anything else is refused, since Snö would not detect that access
+ * ends. The clock is the exception: `sno check` warns of it.
  */
 import { SnoError } from '../../../errors.ts';
 import { quoteIdentifier, readableName } from '../../../postgres/quote.ts';
@@ -10,7 +10,7 @@ import { isNaming, type Types } from '../../values/types.ts';
 import { SETTLED_FUNCTIONS } from '../settled.ts';
 
 /**
- * Stable functions that depend only on their arguments, or on enums, whose ALTER TYPE is noticed.
+ * Stable functions that depend only on their arguments, or on enums, whose ALTER TYPE is detected.
  * More are in SETTLED_FUNCTIONS.
  */
 const SETTLED_HERE: ReadonlySet<string> = new Set(
@@ -43,7 +43,7 @@ const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"/g;
 const DATE_OR_TIME = /^(date|time|timestamp)/;
 const NAMING = /^reg/;
 
-/** Why an access view is refused: no event shows when its answer changes. */
+/** The error of an access view whose answer can change without an event. */
 export function basisFault(access: CatalogAccess, types: Types): SnoError | undefined {
   const refuse = (what: string, hint?: string) =>
     new SnoError(

@@ -1,6 +1,6 @@
 /**
- * Whether an additional row in a table can only add rows to a view, so that an INSERT ends no
- * access. That holds for plain joins, `exists` and `in`. It does not hold for `not exists`, outer
+ * Decides whether an additional row in a table can only add rows to a view, so that an INSERT ends
+ * no access. That is so for plain joins, `exists` and `in`. It is not so for `not exists`, outer
  * joins, aggregates, DISTINCT ON, LIMIT and the like, or for unknown clauses.
  * test/channels/random-access.pg.test.ts compares with Postgres.
  */
@@ -9,8 +9,8 @@ import { parseSql } from '../../sql/parse.ts';
 import { Unsupported } from '../../sql/unsupported.ts';
 
 /**
- * `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them.
- * Throws Unsupported if one cannot be read.
+ * `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef prints
+ * them. Throws Unsupported if one cannot be parsed.
  */
 export function onlyGrows(definitions: readonly string[]): boolean {
   return definitions.every((definition) => {

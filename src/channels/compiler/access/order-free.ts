@@ -1,14 +1,14 @@
 /**
- * Whether a view shows the same rows in whatever order its tables' rows are stored. An UPDATE that
- * changes no value read by the view still moves the row. That may change the result of LIMIT,
- * DISTINCT ON, a window or an aggregate such as array_agg.
+ * Decides whether a view's result is independent of the order in which its tables store their rows.
+ * An UPDATE that changes no value read by the view still moves the row. That may change the result
+ * of LIMIT, DISTINCT ON, a window or an aggregate such as array_agg.
  */
 import type { Node } from 'libpg-query';
 import type { CatalogAccess, CatalogFunction } from '../../catalog/catalog.ts';
 import { walk } from '../../sql/node.ts';
 import { parseSql } from '../../sql/parse.ts';
 
-/** Aggregates whose result is the same in any order, whatever their arguments are. */
+/** Aggregates whose result is the same in any order, for all argument types. */
 const AGGREGATES: ReadonlySet<string> = new Set([
   'count',
   'bool_and',
@@ -18,7 +18,7 @@ const AGGREGATES: ReadonlySet<string> = new Set([
   'bit_or',
   'bit_xor',
 ]);
-/** Aggregates with that property only if equal values are the same value, and sums are exact. */
+/** Aggregates with that property only for types whose equal values are identical and sums exact. */
 const AGGREGATES_OF_EXACT: ReadonlySet<string> = new Set(['min', 'max', 'sum', 'avg']);
 const EXACT: ReadonlySet<string> = new Set(['int2', 'int4', 'int8', 'date', 'timestamp', 'timestamptz', 'oid']);
 

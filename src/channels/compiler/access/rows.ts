@@ -1,4 +1,3 @@
-/** Access views whose rows tell by themselves whose access a change concerns. */
 import { SnoError } from '../../../errors.ts';
 import type { Catalog, CatalogAccess } from '../../catalog/catalog.ts';
 import { parsePattern } from '../../catalog/pattern.ts';
@@ -10,11 +9,12 @@ import { flattenView } from '../flatten.ts';
 import { sourceTable } from '../source-table.ts';
 
 /**
- * Compiles an access view as a view of rows, to find from a row of its table whose access a change
- * concerns.
+ * Compiles an access view as a view of rows, to find from one row of its table the channel whose
+ * access a change affects.
  *
- * Undefined if one row does not show that. The view joins, computes something unknown here, or has
- * placeholders whose equal values have different texts, or old rows lack what it needs.
+ * Undefined if one row does not show that. The view joins tables, computes something unsupported,
+ * or has a placeholder whose equal values may have different texts. Or old rows lack a column that
+ * it needs.
  */
 export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
   const pattern = parsePattern(access.pattern);
@@ -40,8 +40,8 @@ export function hasPolicies({ basis }: CatalogAccess): boolean {
 }
 
 /**
- * Types whose equal values have equal texts. Not numeric and floats: 1.0 and 1.00 are equal
- * numerics, as are 0 and -0.
+ * Types whose equal values have equal texts. Numeric and floats are not among them: 1.0 and 1.00
+ * are equal numerics, and 0 and -0 are equal floats.
  */
 const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
   'bool',
@@ -62,7 +62,7 @@ const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
 
 /**
  * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
- * would open `room:1.0`.
+ * would also give access to `room:1.0`.
  */
 function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
   const column = access.columns.find(({ name }) => name === placeholder);

@@ -1,7 +1,7 @@
 /**
- * Compiles an access view's columns to the query that decides which clients may subscribe, for many
- * subscriptions at once. Presence views and send views have the same form. A presence view's
- * columns other than the placeholders' and `sub` are shown of a member.
+ * Compiles an access view to the query that decides for many subscriptions at once which of them
+ * are allowed. Presence views and send views have the same form. A presence view's columns, other
+ * than the placeholders and `sub`, are a member's public data.
  */
 import { SnoError } from '../../../errors.ts';
 import { quoteIdentifier } from '../../../postgres/quote.ts';
@@ -78,8 +78,8 @@ function rowsOf({ columns, partitions }: CatalogTable): unknown {
 }
 
 /**
- * Probes the view once for each question, as if each were asked alone. LIMIT keeps the planner from
- * joining all questions with the whole view, so that the view's indexes are used.
+ * Queries the view once for each question. LIMIT keeps the planner from joining all questions with
+ * the whole view, so that indexes are used.
  */
 function accessSql({ from, view, pinned, conditions }: AccessParts): string {
   // without conditions, all questions are the same
@@ -96,7 +96,7 @@ function accessSql({ from, view, pinned, conditions }: AccessParts): string {
 
 /**
  * Finds the member of each question: its id, and the text of the JSON object with the other
- * columns. If several rows fit, every process finds the same one.
+ * columns. If several rows match, every process selects the same one.
  */
 function memberSql({ from, view, pinned, conditions }: AccessParts, columns: readonly CatalogColumn[]): string {
   const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
@@ -149,8 +149,8 @@ function columnOf(access: CatalogAccess, name: string): CatalogColumn | undefine
 }
 
 /**
- * Compares the value as the column's type, so that an index can be used, and only if it prints as
- * itself: `01` is not an integer. Compares only the text if the type has no equality.
+ * Compares the value as the column's type, so that an index can be used. The value must also be the
+ * type's own text: `01` is not an integer's. Compares only texts if the type has no equality.
  */
 function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
   const column = `${VIEW}.${quoteIdentifier(name)}`;
@@ -161,7 +161,8 @@ function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter
 }
 
 /**
- * Claims of a type that may not keep every text unchanged count only if they print as themselves.
+ * Compares a column with claims. A claim whose text the column's type would change, such as `01`,
+ * does not match.
  */
 function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
   const column = `${VIEW}.${quoteIdentifier(name)}`;

@@ -1,6 +1,5 @@
 /**
- * Warnings about access views whose access may end later than at a commit: allowed, and shown by
- * `sno check`.
+ * Warnings that `sno check` shows about access views: their access may end later than at a commit.
  */
 import { readableName } from '../../../postgres/quote.ts';
 import { type CatalogAccess, type CatalogTable, SCHEMA_NAMES } from '../../catalog/catalog.ts';

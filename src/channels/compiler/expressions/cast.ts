@@ -1,4 +1,4 @@
-/** The casts of a value's text that mean the same here as in Postgres. */
+/** The casts that give the same result here as in Postgres. */
 
 import type { Value } from '../../evaluation/expression.ts';
 import { castsOf, ROUNDED, SAME } from '../../routines/casts.ts';
@@ -46,7 +46,7 @@ function asApply(entry: Apply | Special | undefined): Apply | undefined {
   return typeof entry === 'function' ? entry : undefined;
 }
 
-/** The value with its text form as its bytes; undefined if that is impossible. */
+/** The value in its text form; undefined if its text cannot be made here. */
 export function printed(value: Value): Value | undefined {
   if (value.printed || (value.source.kind === 'constant' && value.source.text === null))
     return { ...value, printed: true };
@@ -67,7 +67,7 @@ export function printed(value: Value): Value | undefined {
 }
 
 /**
- * Whether reading the number's text as a float gives Postgres's result. Postgres rejects values out
+ * Whether parsing the number's text as a float gives Postgres's result. Postgres rejects values out
  * of range.
  */
 function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
@@ -84,8 +84,8 @@ function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
 const SPACE = 0x20;
 
 /**
- * The value cut, rounded or padded to its type's modifiers in brackets; undefined if that is not
- * supported.
+ * The value cut, rounded or padded to the type's modifiers, as 10 and 2 in `numeric(10,2)`;
+ * undefined if that is not supported.
  */
 export function fitTo(value: Value, modifiers: readonly number[]): Value | undefined {
   const from = printed(value);

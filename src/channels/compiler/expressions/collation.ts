@@ -1,5 +1,6 @@
 /**
- * How texts of two expressions compare, by Postgres's collation derivation, where that is certain.
+ * Derives the collation with which the texts of two expressions compare, as Postgres does, if it is
+ * certain.
  */
 import type { CatalogTableColumn } from '../../catalog/catalog.ts';
 import type { Collation, Value } from '../../evaluation/expression.ts';

@@ -7,8 +7,8 @@ const INTEGER = /^(0|-?[1-9]\d*)$/;
 const FLOAT = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]\d+)?)$/;
 
 /**
- * The valid texts of a constant. Any other text is refused rather than compared wrongly: it was
- * printed under other settings, or is not one of an enum's labels.
+ * The valid texts of constants. Another text was printed under other settings: it is refused, since
+ * it would be compared wrongly.
  */
 const SHAPES: Readonly<Partial<Record<ScalarKind, RegExp>>> = {
   bool: /^[tf]$/,

@@ -4,7 +4,7 @@ import type { Condition, Value } from '../../evaluation/expression.ts';
 import type { DefinitionText } from '../../sql/definition-text.ts';
 import type { Types } from '../../values/types.ts';
 
-export interface Reading {
+export interface ExpressionContext {
   readonly text: DefinitionText;
   readonly types: Types;
   /** server_version_num. */

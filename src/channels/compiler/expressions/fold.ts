@@ -1,6 +1,6 @@
 /**
- * Folds constants as the planner does before it sees a row. An error that the planner thereby
- * avoids must not occur here either.
+ * Folds constants as the planner does before it reads a row. An error that the planner avoids in
+ * this way must not occur here either.
  */
 import { Tuple } from '../../../decode/tuple.ts';
 import { compileCondition, compileOperand } from '../../evaluation/evaluate.ts';
@@ -11,7 +11,7 @@ import { constantOf } from './constant.ts';
 const NO_ROW = new Tuple(0);
 const noColumn = () => 0;
 
-/** Folds a call that gives NULL for NULL; `types` are its arguments' types. */
+/** Folds a strict call, which returns NULL for NULL; `types` are its arguments' types. */
 export function foldStrict(value: Value, types: readonly ValueType[]): Value {
   const { source } = value;
   if (source.kind === 'call' && source.args.some(isNullSource)) return withSource(value, NULL_SOURCE);
@@ -40,7 +40,7 @@ export function foldCase(branches: readonly Branch[], otherwise: Source): Source
   return taken.length === 0 ? last : { kind: 'case', branches: taken, otherwise: last };
 }
 
-/** Folds COALESCE: keeps only the values that it may return. */
+/** Folds COALESCE: drops the values that it never returns. */
 export function foldCoalesce(sources: readonly Source[]): readonly Source[] {
   const open = sources.filter((source) => !isNullSource(source));
   const certain = open.findIndex(isConstant);
@@ -54,7 +54,7 @@ export function foldComparison(condition: Condition & { readonly kind: 'compare'
   return isConstant(left.source) && isConstant(right.source) ? evaluated(condition) : condition;
 }
 
-/** Folds IS DISTINCT FROM, IS NULL and IS TRUE, which do not become NULL for NULL. */
+/** Folds IS DISTINCT FROM, IS NULL and IS TRUE, which are not NULL for NULL. */
 export function foldTest(condition: Condition): Condition {
   if (condition.kind === 'null') return isConstant(condition.of.source) ? evaluated(condition) : condition;
   if (condition.kind === 'test') return truthOf(condition.of) === undefined ? condition : evaluated(condition);

@@ -1,6 +1,6 @@
 /**
- * Functions and operators that Snö deliberately leaves to Postgres: no other implementation is sure
- * to give its answers.
+ * Functions and operators that Snö deliberately leaves to Postgres: another implementation might
+ * give other results.
  */
 
 export interface Left {
@@ -90,7 +90,7 @@ const REASONS: ReadonlyMap<string, string> = new Map(
   LEFT_TO_POSTGRES.flatMap(({ names, why }) => names.map((name) => [name, why] as const)),
 );
 
-/** Why a function or operator is left to Postgres; undefined if there is no special reason. */
+/** The reason to leave a function or operator to Postgres; undefined if it is not listed. */
 export function reasonLeft(name: string): string | undefined {
   return REASONS.get(name);
 }

@@ -1,11 +1,11 @@
-/** Tests for null of expressions that are never null. Versions of Postgres differ in them. */
+/** Finds null tests of expressions that are never null, in which versions of Postgres differ. */
 import type { Node } from 'libpg-query';
 import { literalOf } from '../../sql/node.ts';
 
 /** server_version_num of the first version that differs. */
 const FIRST_VERSION = 190_000;
 
-/** Expressions that Postgres may know to be never null by their form. */
+/** Kinds of expressions that Postgres may treat as never null without evaluating them. */
 const FORMS: ReadonlySet<string> = new Set([
   'NullTest',
   'BooleanTest',
@@ -18,8 +18,8 @@ const FORMS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Whether Postgres may decide `x IS NULL` without evaluating x. From 19 on it does so if x is never
- * null by its form, such as `coalesce(y, 1)`, and so raises no error of x.
+ * Whether Postgres may decide `x IS NULL` without evaluating x. From version 19 on it does so if x
+ * has a form that is never null, such as `coalesce(y, 1)`. It then raises no error of x.
  */
 export function isDecidedByForm(node: Node | undefined, version: number): boolean {
   if (node === undefined || version < FIRST_VERSION) return false;

@@ -1,6 +1,6 @@
 /**
- * Functions and operators. They are looked up by name and by the exact types of their arguments, as
- * Postgres looks first.
+ * Reads calls of functions and operators. Looks them up by name and by the exact types of their
+ * arguments, which is the first step of Postgres's own lookup.
  */
 
 import { plainValue, type Value } from '../../evaluation/expression.ts';
@@ -49,7 +49,7 @@ export class CallReader {
       throw this.#text.refuse(`${name} over a nondeterministic collation is not supported yet`, place);
     if (routine.collation !== undefined && collated.collation === 'conflict')
       throw this.#text.refuse(`${name} over texts of two collations is an error in Postgres`, place);
-    // a collation that orders by bytes may have other letters than C
+    // a collation that orders by bytes may fold other letters than C does
     if (routine.collation === 'C' && !(collated.collation === 'C' && collated.explicit))
       throw this.#text.refuse(
         `a collation decides which letters ${name} treats as equal, and only Postgres knows it; write COLLATE "C" to fold A to Z only`,
@@ -84,13 +84,13 @@ export class CallReader {
   }
 }
 
-/** Text that is computed from no text has the default collation, which is unknown here. */
+/** Text computed from values without a collation has the default one, which is unknown here. */
 function textCollation(args: readonly Value[], collated: Collated): Collated {
   const isMade = collated.collation === 'none' && args.some(({ source }) => source.kind !== 'constant');
   return isMade ? MADE : collated;
 }
 
-/** Looks up the exact types first; then arrays as any array, if all have the same type. */
+/** Looks up the exact types first, then arrays as `anyarray` if all have the same type. */
 function findRoutine(args: readonly Value[], key: (kinds: readonly string[]) => string): Routine | undefined {
   const kinds = args.map(({ type }) => kindOf(type));
   const exact = ROUTINES.find(key(kinds));

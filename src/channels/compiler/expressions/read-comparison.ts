@@ -1,4 +1,4 @@
-/** Comparisons of typed values, where their types and collations allow them here. */
+/** Reads comparisons; refuses types and collations that this process cannot compare exactly. */
 
 import { ACCEPTS, type Condition, plainValue, type Source, type Value } from '../../evaluation/expression.ts';
 import type { Operand } from '../../evaluation/operand.ts';
@@ -45,7 +45,7 @@ export function quantified(
   return { kind: 'value', value: plainValue(source, BOOL) };
 }
 
-/** `collated` has the collation of the right side, `right` its type. */
+/** `collated` has the collation of the right operand, and `right` has its type. */
 function checked(
   text: DefinitionText,
   left: Value,

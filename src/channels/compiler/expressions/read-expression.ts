@@ -1,6 +1,6 @@
 /**
- * Types the expressions of a view, as pg_get_viewdef prints them (fully cast, every operator's
- * types known). Refuses by name what is not known to mean the same here as in Postgres.
+ * Reads and types a view's expressions, as pg_get_viewdef prints them: every operator's types are
+ * known. Refuses, with its place, an expression whose result here may differ from Postgres's.
  */
 import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest, SubLink } from 'libpg-query';
 import type { CatalogTableColumn } from '../../catalog/catalog.ts';
@@ -14,7 +14,7 @@ import { BOOL, TEXT_TYPE, type Types } from '../../values/types.ts';
 import { printed } from './cast.ts';
 import { collationOf } from './collation.ts';
 import { constantOf } from './constant.ts';
-import type { Reading } from './context.ts';
+import type { ExpressionContext } from './context.ts';
 import { foldConnective, foldNot, foldTest } from './fold.ts';
 import { isDecidedByForm, isNull } from './never-null.ts';
 import { readArray, readQuantified, readSubscript } from './read-array.ts';
@@ -49,7 +49,7 @@ const TESTS: Readonly<Record<BooleanTest['booltesttype'] & string, readonly [is:
 const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 const COMPARING: ReadonlySet<string> = new Set(['AEXPR_OP_ANY', 'AEXPR_OP_ALL', 'AEXPR_DISTINCT']);
 
-/** Why other kinds of nodes are refused. */
+/** Reasons for refusing certain kinds of nodes. */
 const REFUSALS: Readonly<Partial<Record<NodeKind, string>>> = {
   SQLValueFunction: changes('this'),
   RowExpr: 'rows are not supported yet',
@@ -59,7 +59,7 @@ export interface SubqueryReader {
   read(link: SubLink, outer: ExpressionReader): Condition;
 }
 
-export class ExpressionReader implements Reading {
+export class ExpressionReader implements ExpressionContext {
   /** Nodes that give a value, by the parser's name. */
   static readonly values: Forms<Value> = {
     ColumnRef: { is: 'columns', read: (reader, column) => reader.#column(column) },
@@ -216,7 +216,7 @@ export class ExpressionReader implements Reading {
     return this.#subqueries.read(link, this);
   }
 
-  /** Refuses a test for null that Postgres may decide without evaluating what it tests. */
+  /** Refuses a null test that Postgres may decide without evaluating its argument. */
   #mustEvaluate(arg: Node | undefined, place: Node): void {
     if (isDecidedByForm(arg, this.version))
       throw this.text.refuse('Postgres may know without evaluating this that it is never null', place);

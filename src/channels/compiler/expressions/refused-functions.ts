@@ -1,7 +1,4 @@
-/**
- * Why a function call in a channel view is refused, with more detail than "not supported yet" where
- * possible.
- */
+/** The reasons and hints for function calls that a channel view may not contain. */
 import { INSTEAD } from '../../sql/instead.ts';
 import { reasonLeft } from './left-to-postgres.ts';
 
@@ -48,7 +45,7 @@ export function functionRefusal(name: string, isWindow: boolean): string {
     : `${name}() is not supported yet: ${reason}`;
 }
 
-/** What to do instead of the call, if known. */
+/** The hint: what to write instead of the call, if known. */
 export function functionInstead(name: string, isWindow: boolean): string | undefined {
   if (isWindow) return INSTEAD.rank;
   if (AGGREGATES.has(name)) return INSTEAD.total;
@@ -59,7 +56,7 @@ export function functionInstead(name: string, isWindow: boolean): string | undef
   return CHANGING.has(name) ? INSTEAD.time : undefined;
 }
 
-/** Why `what` cannot be kept live. */
+/** The reason why a view with `what` cannot be kept live. */
 export function changes(what: string): string {
   return `${what} changes without a commit to the table: no view that uses it can be kept live from the WAL`;
 }

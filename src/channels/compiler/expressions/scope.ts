@@ -1,7 +1,7 @@
 /** The columns that the expressions of a view may name. */
 import type { CatalogTableColumn } from '../../catalog/catalog.ts';
 
-/** A table under the name that the view gives it. */
+/** A table under its alias in the view. */
 export interface NamedTable {
   readonly alias: string;
   readonly columns: readonly CatalogTableColumn[];
