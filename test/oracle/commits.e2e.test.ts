@@ -1,6 +1,6 @@
 /**
- * The promises, checked by an oracle: real writers, real TLS subscribers that join at random
- * moments, real faults.
+ * An oracle checks the promises (docs/invariants.md) with real writers, real faults, and real TLS
+ * subscribers that join at random moments.
  */
 import { describe, expect, test } from 'vitest';
 import { NEWEST, VERSIONS } from '../support/postgres.ts';
@@ -28,7 +28,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     const settings = { SNO_DRAIN_SECONDS: '2' };
     const figures = await play({ seed: 100 + version, version, writers: 8, faults, settings });
     expect(figures.violations).toEqual([]);
-    // the outage was far shorter than the replay window, so no subscriber starts over
+    // the outage was much shorter than the replay window, so no subscriber is reset
     expect(figures.resets).toEqual({});
   });
 });

@@ -1,4 +1,4 @@
-/** The clients and the writers of a run. At its end, every client must hold everything. */
+/** The clients and the writers of a run. At its end, every client must have all commits. */
 import type pg from 'pg';
 import { until, WAIT_MS } from '../support/wait.ts';
 import { CHANNELS, ROOMS } from './model.ts';
@@ -9,7 +9,7 @@ import { type Transaction, transactionOf, Writers } from './writers.ts';
 export interface CrowdOptions {
   /** Connects a writer as soon as a server accepts writes. */
   readonly connect: () => Promise<pg.Client>;
-  /** Where a subscriber connects next. `index`: the subscriber's number. */
+  /** The port of a subscriber's next connection. `index`: the subscriber's number. */
   readonly url: (index: number) => string;
   readonly ca: string;
   readonly token: string;
@@ -59,7 +59,7 @@ export class Crowd {
    */
   async finish(): Promise<void> {
     const isEachLive = () => this.subscribers.every(({ isLive }) => isLive);
-    // a subscriber that joins after the last message would never get it
+    // a subscriber that joined after the last message would never receive it
     for (const subscriber of this.subscribers) subscriber.settle();
     await until(isEachLive, 'everybody is subscribed to everything', JOIN_MS);
     const rooms = Array.from({ length: ROOMS }, (_, room) => room);

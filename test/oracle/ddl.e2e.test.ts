@@ -1,7 +1,7 @@
 /**
- * Rules change like data: random DDL among random writes, noticed by event triggers or by polling.
- * At each quiet moment every follower holds what the view holds, by events or because it was reset
- * and read the channel again.
+ * Runs random DDL among random writes; Snö detects it by event triggers or by polling. Whenever
+ * writes pause, every follower's rows equal the view: by events, or because it was reset and read
+ * the channel again.
  */
 import { afterEach, describe, expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -105,7 +105,7 @@ async function play(version: (typeof VERSIONS)[number], polled: boolean, seed: n
       (async () => {
         for (let n = 0; n < MIGRATIONS; n++) await migrate(migrator, random, tally);
       })(),
-      // once while writes and DDL go on
+      // once during writes and DDL
       ...(round === 1
         ? [
             service

@@ -1,4 +1,4 @@
-/** The evidence of a run, and the conclusions that need no frame. */
+/** The evidence of a run, and the facts that follow from it without any frame. */
 import type { History } from './model.ts';
 import type { Subscriber } from './subscriber.ts';
 import { type Transaction, transactionOf } from './writers.ts';
@@ -16,7 +16,7 @@ export interface Bounds {
 }
 
 export interface Evidence {
-  /** One history for each promotion, and the present one at the end. */
+  /** The histories that ended by a promotion, then the present one. */
   readonly histories: readonly History[];
   readonly transactions: ReadonlyMap<number, Transaction>;
   readonly incidents: readonly Incident[];
@@ -24,7 +24,7 @@ export interface Evidence {
   readonly subscribers: readonly Subscriber[];
 }
 
-/** A commit with its writer's facts. */
+/** A commit, with the writer's record of it. */
 interface Dated {
   readonly lsn: number;
   readonly askedAt: number;
@@ -33,7 +33,7 @@ interface Dated {
   readonly bytes: number;
 }
 
-/** Bytes of an event beside its data, and of a frame beside its events. */
+/** Bytes of an event in addition to its data, and of a frame in addition to its events. */
 const EVENT_BYTES = 30;
 const FRAME_BYTES = 350;
 /** Assumed accuracy of the oracle's clocks and estimates. */
@@ -42,7 +42,7 @@ const TOLERANCE = 0.8;
 /** The commits of each timeline, by the time at which they were requested. */
 export class Calendar {
   readonly #evidence: Evidence;
-  /** By history: the commits that the history before does not have. */
+  /** By history: the commits that the history before it lacks. */
   readonly #own: readonly (readonly Dated[])[];
   /** By history: the lowest LSN of this commit and all later requests. */
   readonly #least: readonly (readonly number[])[];
@@ -128,8 +128,8 @@ function entriesOf(changes: History['commits'][number]['changes']): number[] {
 }
 
 /**
- * The oracle checks itself: whether the WAL has each reported commit once and whole, and nothing
- * else.
+ * Checks the oracle itself: the WAL must have each reported commit completely and once, and no
+ * other commit.
  */
 export function* disagreements({ histories, transactions, incidents }: Evidence): Generator<string> {
   const found = new Set<number>();
@@ -149,8 +149,8 @@ export function* disagreements({ histories, transactions, incidents }: Evidence)
   }
   const lost = incidents.filter(({ kind }) => kind === 'promoted').length > 0;
   for (const [number, { outcome, isDurable }] of transactions) {
-    // commits that a standby lacked when it took over are lost, including some whose answer had
-    // already come
+    // commits that a standby lacked when it took over are lost, including some that the old primary
+    // had confirmed
     const mustBeThere = outcome === 'committed' && isDurable && !lost;
     if (mustBeThere && !found.has(number)) yield `transaction ${number} was committed, and the WAL has not got it`;
   }

@@ -2,12 +2,12 @@
  * Runs the oracle for SOAK_SECONDS (default 120), one seed after the other from SOAK_SEED on,
  * alternating between the versions. Prints the figures of each run as a line of JSON, so that it
  * can be repeated.
- * SOAK_FAULTS: names from faults.ts, separated by commas, or `cheap` or `dear` for the faults of
- * that cost. Default: all.
+ * SOAK_FAULTS: names from faults.ts, separated by commas, or `cheap` or `dear` for the fast or slow
+ * ones. Default: all.
  * SOAK_FAULTS_A_RUN: number of faults drawn for each run (default 8).
  * SOAK_LOGS: an existing folder for the services' logs of a run that found a violation.
  * SOAK_SERVICES: number of services with slots of their own (default 1).
- * SOAK_SETTINGS: settings beside the ones that the seed draws, such as
+ * SOAK_SETTINGS: settings in addition to those that the seed draws, such as
  * `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
  */
 import { expect, test } from 'vitest';

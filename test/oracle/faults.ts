@@ -1,4 +1,4 @@
-/** Faults. Each resolves once the fault is over, or ends by itself from there. */
+/** Faults. Each resolves once it is over, or will end by itself. */
 import { readMetric } from '../service/stage.ts';
 import { until } from '../support/wait.ts';
 import { workersOf } from '../support/workers.ts';
@@ -8,7 +8,7 @@ import type { World } from './world.ts';
 const MB = 1024 ** 2;
 
 export interface Fault {
-  /** A run that takes seconds has several cheap faults. */
+  /** The fast faults: a run of several takes seconds. */
   readonly cost: 'cheap' | 'dear';
   readonly run: (world: World, random: Random) => Promise<void>;
 }
@@ -274,7 +274,7 @@ export const FAULTS = {
       await world.restartService();
       await world.streamsAgain(undefined);
       const given = await readMetric(service, 'sno_slot_given_up_total');
-      if (given !== Number(givesUp)) throw new Error(`by the policy ${slotPolicy}, ${given} slots were given up`);
+      if (given !== Number(givesUp)) throw new Error(`with the policy ${slotPolicy}, ${given} slots were given up`);
     },
   },
   'standby promoted': {
@@ -297,9 +297,9 @@ export const FAULTS = {
       await world.streamsAgain(undefined);
       const before = sentAway();
       const exitCode = await world.service.roll();
-      if (exitCode !== 0) throw new Error(`the old one ended with ${exitCode}`);
+      if (exitCode !== 0) throw new Error(`the old process ended with ${exitCode}`);
       // with several services, it may have no client at that moment
-      if (sentAway() === before && world.services.length === 1) throw new Error('nobody was told to come back');
+      if (sentAway() === before && world.services.length === 1) throw new Error('no client was asked to reconnect');
     },
   },
 } as const satisfies Readonly<Record<string, Fault>>;

@@ -1,7 +1,6 @@
 /**
- * A subscriber that never gives up a channel. When its subscription ends, it asks again: with a
- * snapshot, or by its position if the connection broke. Its rows follow from the protocol's text
- * alone.
+ * A subscriber that always subscribes again when its subscription ends: with a snapshot, or by its
+ * position if the connection broke. It computes its rows by docs/protocol.md alone.
  */
 import { WebSocket } from 'ws';
 import type { Frame } from './frame.ts';
@@ -21,8 +20,8 @@ const STANDING: Readonly<Record<string, Standing>> = {
 };
 
 /**
- * The rows held of one channel, and whether they must be right. `isLate`: DDL is noticed some time
- * after its commit, so rows may come that do not fit what is held, if a reset follows soon.
+ * The rows of one channel, and whether they must be right. `isLate`: Snö detects DDL some time
+ * after its commit, so an event may not fit these rows if a reset follows soon.
  */
 export class Followed extends Held {
   /** Number of resets and drops. */
@@ -62,7 +61,7 @@ export class Followed extends Held {
 
 export class Follower {
   readonly held: ReadonlyMap<string, Followed>;
-  /** Messages that came on the channel `end`. */
+  /** Number of messages received on the channel `end`. */
   readonly ends = new Set<string>();
   readonly #url: string;
   readonly #ca: string;

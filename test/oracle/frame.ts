@@ -34,7 +34,7 @@ export function lsnOf(position: string): number {
   return bytesOf(position.split(':')[1] as string);
 }
 
-/** Less than zero if `a` comes before `b`, both of one epoch. */
+/** Negative if `a` is before `b`; both must be of one epoch. */
 export function compare(a: string, b: string): number {
   const indexOf = (position: string) => Number(position.split(':')[2]);
   return lsnOf(a) - lsnOf(b) || indexOf(a) - indexOf(b);
@@ -42,7 +42,7 @@ export function compare(a: string, b: string): number {
 
 /**
  * Applies an event to the rows. Returns a violation if the event does not fit and the rows are
- * complete (`isWhole`). `old`: whether updates and deletes must carry the row as it was.
+ * complete (`isWhole`). `old`: whether updates and deletes must contain the old row.
  */
 export function apply(rows: Map<string, string>, event: RowEvent, isWhole: boolean, old = false): string | undefined {
   const { op, key, data } = event;

@@ -1,4 +1,4 @@
-/** The rows held of one channel, as they follow from the protocol's text alone. */
+/** The rows of one channel, computed by docs/protocol.md alone. */
 import { apply, compare, type Frame } from './frame.ts';
 
 export class Held {
@@ -6,7 +6,7 @@ export class Held {
   readonly violations: string[] = [];
   /** Position to resume after: the last whole commit, or later. */
   position: string | undefined;
-  /** Position of the newest commit since the rows came. */
+  /** Position of the newest commit since the snapshot. */
   #newest: string | undefined;
   /** Whether the rows are complete. */
   #isWhole = false;

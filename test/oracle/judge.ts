@@ -2,10 +2,10 @@
  * The judge compares the frames sent to each subscriber with the commits. It shares no code with
  * the server.
  *
- * For each channel it walks through the record. At each step it knows the histories in which the
- * subscriber's state can be true, and the next effect in each. A frame that is the next effect in
- * none of them is a violation. So is a position that claims more than has come. Each effect is
- * checked against the model, so the subscriber's rows equal the view at every position.
+ * It reads each channel's record in order. At each step it knows the histories that the
+ * subscriber's state fits, and the next effect in each. A frame that is not the next effect in any
+ * of them is a violation. So is a position beyond the effects received. Each effect is checked
+ * against the model, so the subscriber's rows equal the view at every position.
  */
 import { Calendar, disagreements, type Evidence, type Incident } from './evidence.ts';
 import { apply, epochOf, type Frame, lsnOf } from './frame.ts';
@@ -21,7 +21,7 @@ export interface Verdict {
   readonly seams: number;
 }
 
-/** More violations than this tell nothing new. */
+/** Maximum number of reported violations. */
 const VIOLATIONS_MAX = 50;
 
 export function judge(evidence: Evidence): Verdict {
@@ -149,14 +149,14 @@ class Trial {
     }
   }
 
-  /** A commit that was requested after a position was sent must lie after it. */
+  /** A commit that was requested after a position was sent must be after that position. */
   #claims(position: string, at: number): void {
     if (lsnOf(position) >= this.#calendar.firstAskedAfter(at))
       this.#found.push(`${position} was said before a commit that lies before it was asked for`);
   }
 
   /**
-   * Commits come in order over all channels that have caught up with the commits before their
+   * Commits must be in order across all channels that have caught up with the commits before their
    * subscribe.
    */
   #inOrder(walk: Walk, { lsn = '', position, channel }: Frame): void {
@@ -196,10 +196,10 @@ class Trial {
   }
 }
 
-/** One subscriber's walk through one channel. */
+/** Checks one subscriber's record of one channel. */
 class Walk {
   /**
-   * Commits up to this LSN may come after later ones of other channels: the channel is still
+   * Commits up to this LSN may arrive after later ones of other channels: the channel is still
    * catching up.
    */
   behind = 0;
@@ -210,7 +210,7 @@ class Walk {
   readonly #channel: string;
   readonly #histories: readonly History[];
   readonly #old: boolean;
-  readonly #say: (text: string) => void;
+  readonly #report: (text: string) => void;
   #since: string | undefined;
   /** Rows, if there was a snapshot. */
   #rows: Map<string, string> | undefined;
@@ -219,18 +219,16 @@ class Walk {
   /** Frames between the snapshot and `subscribed`. */
   #seam: { readonly frame: Frame; readonly changed: Changed }[] = [];
   #parts: Frame[] = [];
-  /**
-   * Histories in which everything since the last beginning is true, with the next effect in each.
-   */
+  /** The histories that fit everything since the channel began, with the next effect in each. */
   #next = new Map<History, number>();
   #endedEpoch: string | undefined;
 
   /** `old`: whether the subscriber has asked for the old rows. */
-  constructor(channel: string, histories: readonly History[], old: boolean, say: (text: string) => void) {
+  constructor(channel: string, histories: readonly History[], old: boolean, report: (text: string) => void) {
     this.#channel = channel;
     this.#histories = histories;
     this.#old = old;
-    this.#say = say;
+    this.#report = report;
   }
 
   disconnected(): void {
@@ -253,35 +251,36 @@ class Walk {
     this.#next.clear();
   }
 
-  /** The rows are void because their history has ended. The next epoch must differ. */
+  /** The rows are invalid because their history has ended. The next epoch must differ. */
   mustChangeEpoch(): void {
     this.#endedEpoch = this.position === undefined ? undefined : epochOf(this.position);
     this.position = undefined;
   }
 
   snapshot({ rows = [], part, last }: Frame): void {
-    if (this.isLive || this.#since !== undefined) this.#say('a snapshot that was not asked for');
+    if (this.isLive || this.#since !== undefined) this.#report('a snapshot that was not requested');
     if (part === 1) {
       // a snapshot that could not be used is sent again
       this.#rows = new Map();
       this.#seam = [];
-    } else if (part !== this.#snapshotParts + 1) this.#say(`part ${part} of a snapshot after ${this.#snapshotParts}`);
+    } else if (part !== this.#snapshotParts + 1)
+      this.#report(`part ${part} of a snapshot after ${this.#snapshotParts}`);
     this.#snapshotParts = part as number;
     this.#snapshot = last === true ? 'whole' : 'in parts';
     for (const { key, data } of rows) {
       const id = JSON.stringify(key);
-      if (this.#rows?.has(id)) this.#say(`${id} is twice in a snapshot`);
+      if (this.#rows?.has(id)) this.#report(`${id} is twice in a snapshot`);
       this.#rows?.set(id, JSON.stringify(data));
     }
   }
 
   subscribed({ position = '', recovered }: Frame): void {
-    if (this.#endedEpoch === epochOf(position)) this.#say(`${position} goes on with an epoch that had ended`);
+    if (this.#endedEpoch === epochOf(position)) this.#report(`${position} continues an epoch that had ended`);
     this.#endedEpoch = undefined;
     this.position = position;
     this.isLive = true;
     if ((recovered === true) !== (this.#since !== undefined) || (recovered === true && position !== this.#since))
-      this.#say(`since ${this.#since} was answered by ${position}, recovered: ${recovered}`);
+      this.#report(`since ${this.#since} was answered by ${position}, recovered: ${recovered}`);
     if (recovered === true) return;
     const lsn = lsnOf(position);
     const starts = this.#histories.map(
@@ -293,7 +292,7 @@ class Walk {
     }
     this.seams++;
     const rows = this.#rows;
-    if (this.#snapshot !== 'whole') this.#say('subscribed before the snapshot was whole');
+    if (this.#snapshot !== 'whole') this.#report('subscribed before the snapshot was whole');
     this.#next = new Map(
       starts.filter(
         ([history]) =>
@@ -302,7 +301,7 @@ class Walk {
     );
     if (this.#next.size > 0) return;
     const last = this.#histories.at(-1) as History;
-    this.#say(
+    this.#report(
       `at ${position}, after a snapshot: ${difference(last.rowsAt(this.#channel, lsn), rows) ?? 'changes that were none'}`,
     );
   }
@@ -310,20 +309,20 @@ class Walk {
   changes(frame: Frame): void {
     if (frame.part !== undefined) {
       if (frame.part !== this.#parts.length + 1)
-        this.#say(`part ${frame.part} of ${frame.lsn} after ${this.#parts.length}`);
-      if (this.#parts.some(({ xid }) => xid !== frame.xid)) this.#say(`parts of several commits: ${frame.lsn}`);
+        this.#report(`part ${frame.part} of ${frame.lsn} after ${this.#parts.length}`);
+      if (this.#parts.some(({ xid }) => xid !== frame.xid)) this.#report(`parts of several commits: ${frame.lsn}`);
       this.#parts.push(frame);
       if (frame.last !== true) return;
-    } else if (this.#parts.length > 0) this.#say(`${frame.lsn} came between the parts of ${this.#parts[0]?.lsn}`);
+    } else if (this.#parts.length > 0) this.#report(`${frame.lsn} came between the parts of ${this.#parts[0]?.lsn}`);
     const events = (frame.part === undefined ? [frame] : this.#parts.splice(0)).flatMap((part) => part.events ?? []);
     const changed: Changed = new Map();
     for (const event of events) {
       const wrong = apply(this.#rows ?? new Map(), event, this.#rows !== undefined, this.#old);
-      if (wrong !== undefined && (this.#next.size > 0 || !this.isLive)) this.#say(`${frame.position}: ${wrong}`);
+      if (wrong !== undefined && (this.#next.size > 0 || !this.isLive)) this.#report(`${frame.position}: ${wrong}`);
       changed.set(JSON.stringify(event.key), event.op === 'delete' ? undefined : JSON.stringify(event.data));
     }
     if (!this.isLive) {
-      if (this.#snapshot !== 'whole') this.#say(`${frame.position} came before anything was subscribed`);
+      if (this.#snapshot !== 'whole') this.#report(`${frame.position} came before anything was subscribed`);
       this.#seam.push({ frame, changed });
       return;
     }
@@ -331,13 +330,13 @@ class Walk {
   }
 
   message(frame: Frame): void {
-    if (!this.isLive) return this.#say(`message ${frame.position} came before it was subscribed`);
+    if (!this.isLive) return this.#report(`message ${frame.position} came before it was subscribed`);
     const text = JSON.stringify(frame.data);
-    // in a commit that is sent in parts, messages come before the commit's end
+    // in a commit that is sent in parts, messages precede the commit's end
     this.#step(frame, ({ lsn, message }) => message === text && lsnOf(frame.position as string) <= lsn);
   }
 
-  /** A heartbeat: everything of this channel up to the position has come. */
+  /** A heartbeat: all effects of this channel up to the position must have arrived. */
   completeUpTo(position: string): void {
     this.position = position;
     if (this.#next.size === 0) return;
@@ -345,21 +344,21 @@ class Walk {
     const before = this.#describe();
     for (const [history, next] of this.#next)
       if (next < effectsUpTo(history.effects(this.#channel), lsn)) this.#next.delete(history);
-    if (this.#next.size === 0) this.#say(`complete up to ${position}, it is said, but ${before} has not come`);
+    if (this.#next.size === 0) this.#report(`a heartbeat at ${position}, but ${before} has not arrived`);
   }
 
-  /** The run is over: everything must have come. */
+  /** The run is over: all effects must have arrived. */
   end(): void {
     const last = this.#histories.at(-1) as History;
     const next = this.#next.get(last);
     const effects = last.effects(this.#channel);
-    if (!this.isLive) this.#say('is not subscribed at the end');
+    if (!this.isLive) this.#report('is not subscribed at the end');
     else if (next !== undefined && next < effects.length)
-      this.#say(`${effects.length - next} commits never came, ${this.#describe()} the first`);
-    else if (next === undefined && this.#next.size > 0) this.#say('ended in a history that is not the present one');
+      this.#report(`${effects.length - next} commits never arrived, ${this.#describe()} the first`);
+    else if (next === undefined && this.#next.size > 0) this.#report('ended in a history that is not the present one');
     if (next === undefined || this.#rows === undefined) return;
     const wrong = difference(last.rowsAt(this.#channel, Number.POSITIVE_INFINITY), this.#rows);
-    if (wrong !== undefined) this.#say(`at the end: ${wrong}`);
+    if (wrong !== undefined) this.#report(`at the end: ${wrong}`);
   }
 
   /** Advances by one effect in every history that has it next. */
@@ -373,7 +372,9 @@ class Walk {
       else this.#next.delete(history);
     }
     if (this.#next.size === 0)
-      this.#say(`${frame.type} ${frame.position} (xid ${frame.xid}, part ${frame.part}) came where ${before} is next`);
+      this.#report(
+        `${frame.type} ${frame.position} (xid ${frame.xid}, part ${frame.part}) came where ${before} is next`,
+      );
   }
 
   /**

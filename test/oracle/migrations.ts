@@ -1,13 +1,13 @@
 /**
- * Random DDL among random writes, as migrations and apps run it. If Postgres refuses a statement,
- * its transaction is rolled back.
+ * Random migrations among random writes. If Postgres refuses a statement, its transaction is rolled
+ * back.
  */
 import type pg from 'pg';
 import type { Random } from './random.ts';
 
 export const ROOMS = 2;
 
-/** Views by their patterns, with the definitions to choose from. */
+/** Views by their patterns, each with the definitions that a migration chooses from. */
 const VIEWS: Readonly<Record<string, readonly string[]>> = {
   'thing:{room}': [
     'select id, room, a, b from things',
@@ -87,7 +87,7 @@ export function repair(random: Random): string[] {
   ];
 }
 
-/** Statements that change what channels mean, or the tables below them. */
+/** Statements that change the meaning of channels, or their tables. */
 function change(random: Random): string[] {
   const pattern = pick(random, PATTERNS);
   const [drop, anew] = [`drop view if exists channels.${quoted(pattern)}`, create(random, pattern)];
@@ -206,8 +206,8 @@ export async function migrate(client: pg.Client, random: Random, tally: Tally): 
 }
 
 /**
- * Expected errors: SQL that does not fit what other migrations left, deadlocks, lock timeouts, and
- * a partition that is dropped meanwhile. A bug of the test would cause other errors.
+ * Expected errors: SQL that does not fit the result of other migrations, deadlocks, lock timeouts,
+ * and a partition that is dropped meanwhile. A bug of the test would cause other errors.
  */
 const EXPECTED = /^(0A|22|23|2B|40|42|55)|could not open relation with OID/;
 

@@ -1,6 +1,6 @@
 /**
- * The content of every channel after every commit, computed from the commits alone. The views'
- * definitions are written here a second time, in TypeScript.
+ * Computes the content of every channel after every commit, from the commits alone. Has the views'
+ * definitions a second time, in TypeScript.
  */
 import { createHash } from 'node:crypto';
 import type { WalCommit } from './wal.ts';
@@ -78,8 +78,7 @@ export interface Effect {
 const messageOf = (entry: number): string => JSON.stringify({ entry });
 
 /**
- * One sequence of commits from first to last. A promoted standby begins a new one without the
- * commits that it lacked.
+ * One sequence of commits. A promoted standby begins a new one, without the commits that it lacked.
  */
 export class History {
   readonly commits: readonly WalCommit[];

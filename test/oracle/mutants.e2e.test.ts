@@ -1,4 +1,4 @@
-/** The judge can fail: it finds a service that breaks a promise. */
+/** Checks the judge: it must find each mutant, a service that breaks a promise. */
 import { expect, test } from 'vitest';
 import { NEWEST } from '../support/postgres.ts';
 import type { FaultName } from './faults.ts';

@@ -1,4 +1,4 @@
-/** pgoutput's messages as pg-logical-replication decodes them, put together to commits. */
+/** Assembles commits from pgoutput's messages as pg-logical-replication decodes them. */
 import type { Pgoutput } from 'pg-logical-replication';
 import type { Row } from './model.ts';
 import { bytesOf, type RowChange, type WalCommit } from './wal.ts';
@@ -41,7 +41,7 @@ export class PackageReader {
 }
 
 function rowOf(tuple: Readonly<Record<string, unknown>> | null): Row {
-  if (tuple === null) throw new Error('the package gives no row');
+  if (tuple === null) throw new Error('the package returns no row');
   // The package's rows have no prototype.
   const row = { ...tuple };
   for (const [column, value] of Object.entries(row))

@@ -14,7 +14,7 @@ export class TcpProxy {
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Listens on 127.0.0.1. Each new connection leads to the port that `target` returns. */
+  /** Listens on 127.0.0.1. Connects each new connection to the port that `target` returns. */
   static async listen(target: () => number): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
     proxy.#server.listen(0, '127.0.0.1');
@@ -52,7 +52,7 @@ export class Link {
   readonly #server: Socket;
   #isSwallowing = false;
   #bytesPerSecond = Number.POSITIVE_INFINITY;
-  /** Bytes that still pass towards the client. */
+  /** Number of bytes that are still forwarded to the client. */
   #bytesLeft = Number.POSITIVE_INFINITY;
 
   constructor(client: Socket, server: Socket, closed: () => void) {
@@ -69,12 +69,12 @@ export class Link {
     this.#server.destroy();
   }
 
-  /** Cuts the connection after at most this many bytes to the client: in the middle of a frame. */
+  /** Cuts the connection after at most this many bytes to the client, possibly within a frame. */
   cutAfter(bytes: number): void {
     this.#bytesLeft = bytes;
   }
 
-  /** Passes on nothing more, not even the end of the other side. */
+  /** Stops forwarding, even the end of a connection. */
   swallow(): void {
     this.#isSwallowing = true;
     this.#client.resume();

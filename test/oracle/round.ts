@@ -94,8 +94,8 @@ export async function play(round: Round): Promise<Figures> {
       await unfold(world, round, random, faults);
     } catch (error) {
       found.push(String(error));
-      // The run did not reach its end. Without this, the judge would miss the last commits at every
-      // subscriber.
+      // The run did not reach its end. Without this, the judge would report the last commits as
+      // missing at every subscriber.
       await world
         .putRight()
         .then(() => conclude(world))

@@ -1,6 +1,6 @@
 /**
- * A separate Postgres server that may be killed with all its processes, and may have a standby that
- * takes over.
+ * A Postgres server of its own, which can be killed with all its processes, and can have a standby
+ * that takes over.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { until } from '../support/wait.ts';
 const run = promisify(execFile);
 
 const SETTINGS = {
-  // a walsender whose client is gone must not keep the slot for longer
+  // a walsender without a client must release the slot soon
   wal_sender_timeout: '5s',
   max_wal_size: '1GB',
 };
@@ -30,7 +30,7 @@ const PRIMARY_ONLY = 'synchronized_standby_slots';
 export class DatabaseServer {
   readonly version: Version;
   readonly #server: EmbeddedPostgres;
-  /** The URL has the password of the server that a standby was copied from. */
+  /** A standby has the password of the server that it was copied from. */
   readonly #url: string;
 
   private constructor(server: EmbeddedPostgres, version: Version, url = server.url()) {
@@ -43,7 +43,7 @@ export class DatabaseServer {
     return new DatabaseServer(await ownServer({ version, settings: { ...SETTINGS, ...settings } }), version);
   }
 
-  /** Lets hosts of these networks connect. */
+  /** Allows hosts of these networks to connect. */
   async admit(networks: readonly string[]): Promise<void> {
     const lines = networks.flatMap((network) =>
       ['all', 'replication'].map((database) => `host ${database} all ${network} scram-sha-256\n`),
@@ -70,7 +70,7 @@ export class DatabaseServer {
 
   async connect(): Promise<pg.Client> {
     const client = new pg.Client({ connectionString: this.url(), connectionTimeoutMillis: 10_000 });
-    // a connection that ends fails its next query
+    // after the connection ends, its next query fails
     client.on('error', () => undefined);
     await client.connect();
     return client;
@@ -98,7 +98,7 @@ export class DatabaseServer {
     await this.query('select pg_reload_conf()');
   }
 
-  /** Kills the first process and all its children by `kill -9`. */
+  /** Kills the postmaster and all its children with `kill -9`. */
   async kill(): Promise<void> {
     const { pid } = this.#server;
     if (pid === undefined) return;
@@ -125,8 +125,8 @@ export class DatabaseServer {
   async makeStandby(): Promise<DatabaseServer> {
     const standby = await ownServer({ version: this.version, settings: SETTINGS });
     await standby.kill('SIGINT');
-    // The standby streams the WAL that its copy lacks. A slot keeps this WAL, and is lost with this
-    // primary. A setting would be copied.
+    // The standby streams the WAL that its copy lacks. A slot retains this WAL, and is lost with
+    // this primary. A setting (wal_keep_size) would be copied to the standby.
     await this.query(`select pg_create_physical_replication_slot('${PHYSICAL_SLOT}', true)`);
     await this.#copyTo(standby.dataDirectory);
     const hasFailoverSlots = this.version >= FAILOVER_SLOTS_FROM;
@@ -167,7 +167,9 @@ export class DatabaseServer {
     return rowCount === 1;
   }
 
-  /** Promotes the standby. Resolves with the LSN where its history left the old primary's. */
+  /**
+   * Promotes the standby. Resolves with the LSN where its history forked from the old primary's.
+   */
   async promote(): Promise<string> {
     await this.query('select pg_promote()');
     if (this.version >= FAILOVER_SLOTS_FROM) await this.reset(PRIMARY_ONLY);
@@ -178,7 +180,7 @@ export class DatabaseServer {
     return line.split('\t')[1] as string;
   }
 
-  /** A base backup by hand, with all WAL that exists. */
+  /** Makes a base backup without pg_basebackup, with all existing WAL. */
   async #copyTo(directory: string): Promise<void> {
     const client = await this.connect();
     try {

@@ -20,7 +20,7 @@ export interface SubscriberOptions {
   readonly channels: readonly string[];
   /** Whether the subscriber offers compression. */
   readonly perMessageDeflate: boolean;
-  /** Whether each channel begins with a snapshot, or from now on. */
+  /** Whether each channel begins with a snapshot. */
   readonly snapshot: boolean;
   /**
    * After this many frames of a channel, the subscriber leaves it and subscribes again. 0: never.
@@ -32,7 +32,7 @@ export interface SubscriberOptions {
 
 const RETRY_MS = 50;
 const PING_MS = 300;
-/** How long a connection may be silent after a ping before it counts as dead. */
+/** How long a connection may be silent after a ping before it counts as dead, in ms. */
 const SILENCE_MAX_MS = 10_000;
 
 class Interest {
@@ -117,7 +117,7 @@ export class Subscriber {
     for (const [channel, interest] of this.#interests) if (interest.isLive) this.#leave(channel, interest);
   }
 
-  /** From now on, leaves no channel by itself. */
+  /** Stops leaving channels by itself. */
   settle(): void {
     this.#isSettled = true;
   }
@@ -129,7 +129,7 @@ export class Subscriber {
     this.#socket?.terminate();
   }
 
-  /** Does nothing while a connection exists, even one that is closing: its end connects again. */
+  /** Connects, unless a connection exists. When a closing one ends, its handler connects again. */
   #connect(): void {
     if (this.#isAway || this.#isClosed || this.#socket !== undefined) return;
     const { url, ca, token, channels, perMessageDeflate } = this.options;
@@ -230,7 +230,7 @@ export class Subscriber {
 
   #interest(channel: string): Interest {
     const interest = this.#interests.get(channel);
-    if (interest === undefined) throw new Error(`a frame of ${channel}, which nobody asked for`);
+    if (interest === undefined) throw new Error(`a frame of ${channel}, which was not subscribed`);
     return interest;
   }
 

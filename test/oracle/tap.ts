@@ -13,9 +13,9 @@ import { PackageReader } from './package-reader.ts';
 import { bytesOf, lsnOf, type WalCommit, WalReader } from './wal.ts';
 
 const SLOT = 'oracle';
-/** The service acknowledges nothing that it is not told to. */
+/** The package's service must not acknowledge by itself. */
 const MANUALLY = { acknowledge: { auto: false, timeoutSeconds: 0 } };
-/** How often the server hears of the tap, in ms: well within the server's wal_sender_timeout. */
+/** How often the tap sends its status, in ms: much more often than wal_sender_timeout requires. */
 const ACKNOWLEDGE_EVERY_MS = 1_000;
 const RETRY_MS = 200;
 
@@ -24,7 +24,7 @@ export class Tap {
   readonly #url: string;
   #client: pg.Client | undefined;
   #service: LogicalReplicationService | undefined;
-  /** Every commit that ends at or before it is in `commits`. */
+  /** Every commit that ends at or before this LSN is in `commits`. */
   #readTo = 0;
   #fault: Error | undefined;
   #isClosed = false;
@@ -70,8 +70,8 @@ export class Tap {
   }
 
   /**
-   * Lets the server remove the WAL that was read, so that this slot is not the one that Postgres
-   * invalidates.
+   * Acknowledges the WAL that was read, so that Postgres does not invalidate this slot in place of
+   * the service's.
    */
   async release(server: Pick<pg.Client, 'query'>): Promise<void> {
     await until(
@@ -153,7 +153,7 @@ export class Tap {
     return this.#readTo >= end;
   }
 
-  /** The service adds one to the position that it is given. */
+  /** The package's service adds one to the position that it receives. */
   async #acknowledge(asksReply: boolean): Promise<void> {
     await this.#service?.acknowledge(lsnOf(this.#readTo - 1), asksReply);
   }

@@ -1,6 +1,6 @@
 /**
- * The commits according to Postgres, and a reader of pgoutput that shares no code with the
- * server's. Postgres docs, "Logical Replication Message Formats". The tap reads each message with
+ * The commits in the WAL, and a reader of pgoutput (Postgres docs, "Logical Replication Message
+ * Formats") that shares no code with the server's. The tap reads each message with
  * pg-logical-replication (package-reader.ts) and with this reader.
  */
 import type { Row } from './model.ts';
@@ -61,7 +61,7 @@ export class WalReader {
       }
       case 'U': {
         const relation = this.#relationOf(at);
-        // all oracle tables have REPLICA IDENTITY FULL, so the old row always comes
+        // all oracle tables have REPLICA IDENTITY FULL, so the WAL always has the old row
         at.skip(1);
         const before = row(at, relation, undefined);
         at.skip(1);
@@ -124,7 +124,7 @@ function value(at: Cursor, unchanged: string | null | undefined): string | null 
     case 't':
       return at.bytes(at.int32());
     case 'u':
-      if (unchanged === undefined) throw new Error('a value is said to be unchanged, and there is no old row');
+      if (unchanged === undefined) throw new Error('a value is marked as unchanged, but the old row is missing');
       return unchanged;
     default:
       throw new Error('a value is neither null, nor text, nor unchanged');

@@ -1,7 +1,7 @@
 /**
- * The environment of one run, all of it real and used by no other run: a Postgres server, `sno
- * start` as a process, a proxy on either side of it, writers, subscribers, and the tap that reads
- * the commits.
+ * The environment of one run: a Postgres server, `sno start` as a process, proxies on both sides of
+ * it, writers, subscribers, and the tap that reads the commits. All are real, and no other run uses
+ * them.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -55,7 +55,7 @@ export class World {
    * Histories that ended by a promotion: all their commits, and the LSN where the next one forked.
    */
   readonly #ended: { readonly commits: readonly WalCommit[]; readonly fork: number }[] = [];
-  /** Commits before the present timeline. The present tap reads the timeline's own. */
+  /** Commits of earlier timelines. The tap reads those of the present one. */
   #inherited: readonly WalCommit[] = [];
   #isMoving = false;
   #picked = 0;
@@ -125,7 +125,7 @@ export class World {
     return this.crowd.writers;
   }
 
-  /** The service that faults concern: the one that was picked last. */
+  /** The service that faults affect: the one that was picked last. */
   get service(): ServiceProcess {
     return this.services[this.#picked] as ServiceProcess;
   }
@@ -135,7 +135,7 @@ export class World {
     return SLOTS[this.#picked] as string;
   }
 
-  /** Draws the service that the next fault concerns. */
+  /** Picks the service that the next fault affects, at random. */
   pickService(random: Random): void {
     if (this.services.length > 1) this.#picked = random.below(this.services.length);
   }
@@ -149,7 +149,7 @@ export class World {
     };
   }
 
-  /** Bytes of WAL that the slot may hold. `slotPolicy`: what happens beyond them. */
+  /** Bytes of WAL that the slot may retain. `slotPolicy`: what happens beyond them. */
   get slotBytes(): number {
     return Number(this.#options.settings?.['SNO_SLOT_WAL_BYTES']);
   }
@@ -190,7 +190,7 @@ export class World {
     for (const subscriber of this.subscribers) subscriber.comeBack();
   }
 
-  /** Writes the services' logs into this folder, and what Postgres says of replication. */
+  /** Writes the services' logs and Postgres's replication views into this folder. */
   async writeLogs(folder: string): Promise<void> {
     for (const [index, { log }] of this.services.entries())
       await writeFile(join(folder, `service${index}.log`), log.map((line) => JSON.stringify(line)).join('\n'));
@@ -235,8 +235,8 @@ export class World {
   }
 
   /**
-   * Kills the primary and promotes the standby. Clients connect to neither before it is done.
-   * Commits that only the old primary had form a history that has ended.
+   * Kills the primary and promotes the standby. No connection reaches either server until it is
+   * done. The old primary's commits form a history that has ended.
    */
   async promote(standby: DatabaseServer): Promise<void> {
     const old = this.server;
@@ -302,7 +302,7 @@ async function restart(service: ServiceProcess): Promise<void> {
   await until(() => service.restart().then(() => true), 'the service serves again', 120_000);
 }
 
-/** If the service wants transactions in progress, the server sends each change of them at once. */
+/** If the service reads transactions in progress, makes the server send each change at once. */
 function serverSettings({ version, settings = {} }: WorldOptions): Readonly<Record<string, string>> {
   const isWanted = settings['SNO_SPOOL_BYTES'] !== undefined && version >= AT_ONCE_FROM;
   return isWanted ? { debug_logical_replication_streaming: 'immediate' } : {};

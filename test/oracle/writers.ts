@@ -1,7 +1,6 @@
 /**
- * Writers run random transactions on real connections, and remember their commits. They survive all
- * faults of the server. If a commit's answer never came, its outcome is unknown until the WAL
- * tells.
+ * Writers run random transactions on real connections, and record their commits. They survive all
+ * faults of the server. If a commit was not answered, only the WAL shows its outcome.
  *
  * `items` is changed in every way: rows are inserted, updated, moved between rooms, leave the
  * view's WHERE and return, and are deleted. `ledger` only grows: each transaction inserts some rows
@@ -20,7 +19,7 @@ const LARGE_BYTES = 200_000;
 const PAUSE_MAX_MS = 20;
 const SLOW_PAUSE_MAX_MS = 1_000;
 
-/** A writer's facts about one transaction. */
+/** A writer's record of one transaction. */
 export interface Transaction {
   /** Ledger entries, which identify the transaction. */
   readonly entries: readonly number[];
@@ -45,7 +44,7 @@ export class Writers {
   /** Transactions by their number. */
   readonly transactions = new Map<number, Transaction>();
   committed = 0;
-  /** Errors that are neither refusals nor a broken connection. */
+  /** Unexpected errors: neither a rollback nor a broken connection. */
   readonly faults: string[] = [];
   readonly #connect: () => Promise<pg.Client>;
   readonly #running: Promise<void>[] = [];
@@ -61,7 +60,7 @@ export class Writers {
     for (const [writer, random] of randoms.entries()) this.#running.push(this.#write(writer, random));
   }
 
-  /** Commits seldom from now on, so that a service that is behind catches up. */
+  /** Commits rarely from now on, so that a service that is behind catches up. */
   slowDown(): void {
     this.#pauseMaxMs = SLOW_PAUSE_MAX_MS;
   }
@@ -145,7 +144,7 @@ async function say(client: pg.Client, room: number, entry: number): Promise<void
 
 type Change = (client: pg.Client, random: Random, id: number) => Promise<unknown>;
 
-/** A change occurs in this list as often as it is likely. */
+/** Kinds of changes; one that is listed more often is more likely. */
 const put: Change = (client, random, id) =>
   client.query(
     `insert into items (id, room, amount, note) values ($1, $2, $3, $4)
@@ -176,7 +175,7 @@ async function change(client: pg.Client, random: Random): Promise<void> {
   await (CHANGES[random.below(CHANGES.length)] as Change)(client, random, random.below(IDS));
 }
 
-/** Writes rows that a savepoint takes back, which must never be seen. */
+/** Writes rows and rolls back to a savepoint: no subscriber may receive them. */
 async function takenBack(client: pg.Client, random: Random, entry: number): Promise<void> {
   await client.query('savepoint here');
   await change(client, random);

@@ -26,5 +26,5 @@ async function findBrowser(): Promise<string> {
     );
     if (found) return path;
   }
-  throw new Error(`no browser: the one from npm is for Linux on x64, and there is none in ${INSTALLED.join(', ')}`);
+  throw new Error(`no browser: the one from npm is for Linux on x64, and none is installed in ${INSTALLED.join(', ')}`);
 }

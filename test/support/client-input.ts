@@ -1,5 +1,5 @@
 /**
- * Random client input: requests that are nearly right, and streams of bytes that contain such
+ * Random client input: requests that are almost valid, and streams of bytes that contain such
  * requests.
  */
 import fc from 'fast-check';
@@ -60,7 +60,7 @@ const frame = fc
   })
   .map(({ payload, ...options }) => clientFrame(payload, options));
 const hello = clientFrame('{"type":"hello"}');
-/** The chunks that one connection sends. */
+/** The chunks of bytes that one connection sends. */
 export const stream = fc
   .record({
     isWelcome: fc.boolean(),

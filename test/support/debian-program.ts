@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('debian-program.sh', import.meta.url));
-/** Servers are installed here, and a user's PATH often lacks it. */
+/** Folders of installed servers, which a user's PATH often lacks. */
 const SERVER_FOLDER = '/usr/sbin';
 
 /**

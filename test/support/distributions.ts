@@ -1,8 +1,8 @@
 /**
  * Postgres servers of the machine's distribution, which have JIT on and extensions such as PostGIS.
- * Tests on these servers are generated only if the machine has some.
+ * Tests on these servers exist only if the machine has some.
  *
- * SNO_TEST_POSTGRES names further folders with `initdb` and `postgres`, separated by colons.
+ * SNO_TEST_POSTGRES lists further folders with `initdb` and `postgres`, separated by colons.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -30,7 +30,7 @@ function* folders(): Iterable<string> {
 const entries = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).sort() : []);
 
 function installedIn(folder: string): Distribution[] {
-  // a package of client programs has such a folder too
+  // a package of client programs has such a folder too, without servers
   if (!existsSync(join(folder, 'postgres')) || !existsSync(join(folder, 'initdb'))) return [];
   const output = execFileSync(join(folder, 'postgres'), ['--version'], { encoding: 'utf8' });
   const [, name = '', major = ''] = /\(PostgreSQL\) ((\d+).*)/.exec(output) ?? [];

@@ -30,14 +30,14 @@ interface OpenOptions {
   readonly ca?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly method?: string;
-  /** Called after each event, and where an id stands alone (undefined). */
+  /** Called after each event, and with undefined for an id without an event. */
   readonly onBlock?: (event: StreamEvent | undefined, lastEventId: string) => void;
 }
 
 export class EventClient {
   readonly response: IncomingMessage;
   readonly events: StreamEvent[] = [];
-  /** As EventSource keeps it, over reconnects too: the caller passes it on. */
+  /** The last event id, as EventSource keeps it. The caller passes it on to the next connection. */
   lastEventId: string;
   retry: number | undefined;
   comments = 0;
@@ -94,7 +94,7 @@ export class EventClient {
       else if (field === 'event') type = value;
       else if (field === 'id') this.lastEventId = value;
       else if (field === 'retry') this.retry = Number(value);
-      else throw new Error(`a line that is no field: ${line.slice(0, 200)}`);
+      else throw new Error(`a line that is not a field: ${line.slice(0, 200)}`);
     }
     let event: StreamEvent | undefined;
     if (data.length > 0) {

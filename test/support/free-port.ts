@@ -5,16 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const LOWEST = 10_000;
-/** The first port that the system gives to outgoing connections and to port 0. */
+/** The first port that the system assigns to outgoing connections and for port 0. */
 const HIGHEST = Math.max(LOWEST + 2000, firstOutgoing());
-/** Has a file for each port that a test process has taken; the file holds the process id. */
+/**
+ * The folder with a file for each port that a test process has taken: its content is the process
+ * id.
+ */
 const TAKEN = join(tmpdir(), 'sno-test-ports');
 /** The files of this process. */
 const files = new Set<string>();
 
 /**
  * A free port for a server that is killed and started again on it. Until this process ends, no
- * other process of the tests gets it, and the system gives it to no outgoing connection.
+ * other test process gets it, and the system does not assign it to outgoing connections.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -42,7 +45,7 @@ function take(port: number): boolean {
   try {
     writeFileSync(file, String(process.pid), { flag: 'wx' });
   } catch {
-    // What a process left that was killed is free again, for the next try.
+    // The port of a killed process is free again.
     if (!isRunning(ownerOf(file))) rmSync(file, { force: true });
     return false;
   }
@@ -74,7 +77,7 @@ function firstOutgoing(): number {
   try {
     return Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/)[0]);
   } catch {
-    // A kernel that does not tell: gVisor's begin here, Linux's at 32,768.
+    // A kernel without this file: gVisor's ports begin here, Linux's at 32,768.
     return 16_000;
   }
 }

@@ -7,7 +7,7 @@ const SCALE = Number(process.env['FUZZ'] ?? 1);
 /** Time limit of a fuzzing test. */
 export const FUZZ_MS = 60_000 * Math.max(1, SCALE);
 
-/** Options for fast-check: `count` runs, times the scale. */
+/** Options for fast-check: `count` runs, multiplied by the scale. */
 export function fuzz(count: number): { readonly numRuns: number; readonly seed: number } {
   return { numRuns: Math.ceil(count * SCALE), seed: SCALE === 1 ? 5 : Date.now() % 2 ** 31 };
 }

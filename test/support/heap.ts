@@ -1,5 +1,5 @@
 /**
- * Measures live memory in another process. V8 keeps garbage as long as it likes, so the resident
+ * Measures live memory in another process. V8 decides when it collects garbage, so the resident
  * size says little. Start the process with `NODE_OPTIONS=--inspect=127.0.0.1:port`.
  */
 import { WebSocket } from 'ws';

@@ -1,9 +1,9 @@
 /**
- * Hosts on one machine: network namespaces on a bridge, whose connections to each other can be cut
- * without a word. Needs Linux, root and the program `ip`.
+ * Hosts on one machine: network namespaces on a bridge. Their connections can be cut silently.
+ * Needs Linux, root and the program `ip`.
  *
- * A cut gives the other host's address a network card that no host has. Packets then vanish on the
- * bridge, as they do between two rooms of a data centre: nothing is refused, nothing is closed.
+ * A cut maps the other host's address to a MAC address that no host has. Packets are then lost, as
+ * when a link between two machines fails: no connection is refused or closed.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -16,33 +16,33 @@ export interface Host {
   /** Its address, which other hosts and the test can reach. */
   readonly address: string;
   /**
-   * The test's own address on a separate cable to this host, for a Postgres that listens on all
-   * addresses. `cutOutside` cuts this cable alone.
+   * The test's own address on a separate link to this host, for a Postgres that listens on all
+   * addresses. `cutOutside` cuts only this link.
    */
   readonly outside: string;
-  /** The host's address on that cable: what Postgres sees. */
+  /** The host's address on that link, as Postgres sees it. */
   readonly inside: string;
-  /** A command before another, which runs it on this host. */
+  /** A command that runs the command after it on this host. */
   readonly launch: readonly string[];
 }
 
 export interface Hosts<Name extends string> {
   readonly of: Readonly<Record<Name, Host>>;
-  /** The networks of all hosts and cables, for pg_hba.conf. */
+  /** The networks of all hosts and links, for pg_hba.conf. */
   readonly networks: readonly string[];
   /** Cuts the connection of two hosts, in both directions. */
   partition(a: Host, b: Host): Promise<void>;
   heal(a: Host, b: Host): Promise<void>;
-  /** Cuts the separate cable between the host and the test. */
+  /** Cuts the separate link between the host and the test. */
   cutOutside(host: Host): Promise<void>;
   healOutside(host: Host): Promise<void>;
-  /** Heals every connection. */
+  /** Ends all cuts. */
   healAll(): Promise<void>;
   /** Removes all hosts. Processes on them must have ended. */
   remove(): Promise<void>;
 }
 
-/** No network card has it. */
+/** A MAC address that no host has. */
 const NOWHERE = '02:00:00:00:de:ad';
 const PREFIX = 'sno-';
 
@@ -83,7 +83,7 @@ export async function createHosts<Name extends string>(names: readonly Name[]): 
     for (const device of ['lo', 'eth0', 'eth1']) await within('link', 'set', device, 'up');
   }
 
-  /** Cuts, and notes how to heal it. Cutting twice is as once. */
+  /** Cuts, and notes how to end the cut. A second cut of the same link has no effect. */
   const cut = async (key: string, ends: readonly (readonly string[])[]) => {
     if (cuts.has(key)) return;
     cuts.set(key, async () => {
@@ -138,7 +138,7 @@ const namespacesIn = (list: string): string[] =>
     .map((line) => line.split(' ')[0] as string)
     .filter((name) => name.startsWith(PREFIX));
 
-/** Removes what a process has left behind that was killed. */
+/** Removes the hosts that a killed process left behind. */
 async function sweep(): Promise<void> {
   const owners = namespacesIn(await ip('netns', 'list')).map((name) => Number(name.split('-')[1]));
   for (const owner of new Set(owners)) if (!existsSync(`/proc/${owner}`)) await removeOf(owner);
@@ -150,7 +150,7 @@ async function removeOf(owner: number): Promise<void> {
   await ip('link', 'del', `sb${owner}`).catch(() => undefined);
 }
 
-/** The same when this process ends. */
+/** Removes this process's hosts when it ends. */
 function removeSync(owner: number): void {
   const list = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' });
   const names = namespacesIn(list).filter((name) => name.startsWith(`${PREFIX}${owner}-`));

@@ -1,6 +1,6 @@
 /** The rules for plain English (docs/CONTRIBUTING.md) that a program can check. */
 
-/** A text for people, and the lines of its file that hold it. */
+/** A text for people, and the lines of its file that contain it. */
 export interface Prose {
   readonly kind: 'comment' | 'name' | 'paragraph';
   readonly line: number;
@@ -13,7 +13,7 @@ const COLUMNS_MAX = 100;
 /** Maximum words of a sentence in a comment. The aim is 25. */
 const WORDS_MAX = 35;
 
-/** Phrases that hide the subject, or that are no usual English, with the words to use instead. */
+/** Phrases that hide the subject or are unusual English, with the words to use instead. */
 const PHRASES: readonly (readonly [pattern: RegExp, advice: string])[] = [
   [/(?:^|[.!?] |\n ?)(?:Who|Whoever|Whatever|Those|Of|What is|What was)\b(?![^.]*\?)/, 'name the subject'],
   [/\b(?:[Ss]omebody|[Nn]obody|[Ww]hoever)\b/, 'name the subject: a client, a process, a user'],
@@ -89,7 +89,7 @@ function sentencesOf(prose: string): string[] {
   return prose.split(/(?<=[.:;!?]\)?) |\n/);
 }
 
-/** The text on one line. Code and quoted text may hold any word. */
+/** The text on one line, without code and quoted text, which may contain any word. */
 function withoutQuotes(text: string): string {
   return text
     .replaceAll(/`[^`]*`|"[^"]*"|“[^”]*”/g, '…')

@@ -1,10 +1,12 @@
-/** The layer rule (docs/architecture.md): which file under src may import which. */
+/** The layer rule (docs/architecture.md): which files under src a file may import. */
 import { posix } from 'node:path';
 
 /** Rooms of shared vocabulary. Any stage may import them, and the files directly under src. */
 const SHARED = ['postgres', 'config', 'memory', 'metrics', 'websocket'];
 
-/** The stages, and the folders that each may import, beside its own and the shared vocabulary. */
+/**
+ * The stages, and the folders that each may import in addition to itself and the shared vocabulary.
+ */
 const STAGES: Readonly<Record<string, readonly string[]>> = {
   wal: [],
   spool: ['wal'],
@@ -26,7 +28,7 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
   gateway: ['channels', 'commit', 'access', 'fanout', 'peers', 'presence', 'http'],
 };
 
-/** Wires stages together: may import all but the client, and no stage imports it. */
+/** Connects the stages: may import all except the client, and no stage imports it. */
 const WIRING = ['main.ts', 'roles', 'workers', 'index.ts', 'cli', 'demo'];
 
 /**
@@ -119,8 +121,8 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * The rooms of a stage that other stages and the wiring may import. The command line and setup also
- * look behind these doors: `sno check` shows what the compiler found.
+ * The rooms of a stage that other stages and the roles may import. The command line and setup may
+ * import all rooms: `sno check` shows what the compiler found.
  */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   channels: [
@@ -147,7 +149,7 @@ const CLIENT_PACKAGES: Readonly<Record<string, string>> = {
   'client/tanstack/': '@tanstack/db',
 };
 
-/** Maximum files directly in a folder. More of them have more than one noun. */
+/** Maximum files directly in a folder. A folder with more has more than one subject. */
 const FILES_MAX = 20;
 
 /** The first part of a path within src: a folder, or a file directly in it. */
@@ -175,7 +177,7 @@ function stepOf(file: string): number | undefined {
   return named === undefined ? undefined : ladder.indexOf(named);
 }
 
-/** Whether the import reaches behind the doors of another stage. */
+/** Whether the import is of a room that its stage does not open to others. */
 function isBehindDoor(file: string, imported: string): boolean {
   const doors = DOORS[part(imported)];
   if (doors === undefined || part(file) === part(imported) || BEHIND_DOORS.includes(part(file))) return false;

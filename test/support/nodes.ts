@@ -30,7 +30,7 @@ export async function findNode(line: keyof typeof NODES): Promise<string> {
     const { env } = process;
     const flags = ['--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--prefix', draft];
     await run('npm', ['install', ...flags, `${name}@${version}`], { env, cwd: draft });
-    // Another process may have been faster. If so, its folder is used.
+    // Another process may have installed it first. If so, its folder is used.
     await rename(draft, folder).catch(() => undefined);
   } finally {
     await rm(draft, { recursive: true, force: true });

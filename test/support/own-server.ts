@@ -9,7 +9,7 @@ import { freePort } from './free-port.ts';
 export type Version = 15 | 18 | 19;
 /** SNO_TEST_VERSIONS=19 chooses other versions. */
 export const VERSIONS: readonly Version[] = versionsOf(process.env['SNO_TEST_VERSIONS']);
-/** For tests that need one version only. */
+/** The version for tests that need only one. */
 export const NEWEST = VERSIONS.at(-1) as Version;
 
 /** The server that a test runs on: one from npm, or one that is installed on this machine. */

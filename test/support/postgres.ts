@@ -18,7 +18,7 @@ export interface TestDatabase {
   /** Major version of the server. */
   readonly version: number;
   /**
-   * Runs on one connection of the test's own, which stays open. Session state lasts from one query
+   * Runs a query on the test's own connection, which stays open: session state lasts from one query
    * to the next.
    */
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(

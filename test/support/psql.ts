@@ -11,7 +11,7 @@ const run = promisify(execFile);
 
 const DEBIAN = '/usr/lib/postgresql';
 
-/** Debian's psql in the PATH is a script that chooses one of these. */
+/** The programs from which Debian's psql in the PATH, a script, chooses. */
 const FOLDERS = [
   ...(existsSync(DEBIAN) ? readdirSync(DEBIAN).map((version) => join(DEBIAN, version, 'bin')) : []),
   ...(process.env['PATH'] ?? '').split(':'),

@@ -1,4 +1,4 @@
-/** A bare client of Pusher's protocol, which keeps the frames that it receives. */
+/** A minimal client of Pusher's protocol, which keeps the frames that it receives. */
 import { createHash, createHmac } from 'node:crypto';
 import { type ClientOptions, WebSocket } from 'ws';
 import { until } from './wait.ts';

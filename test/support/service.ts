@@ -40,8 +40,8 @@ export interface ServiceProcess {
   terminate(): Promise<number | null>;
   /**
    * A rolling restart. A new process on its own ports, with the same settings, waits for the slot
-   * before the old one is told to end. From then on, the new process's ports are used. Resolves
-   * with the old one's exit code when the new one serves.
+   * before the old one gets SIGTERM. From then on, the new process's ports are used. Resolves with
+   * the old one's exit code when the new one serves.
    */
   roll(): Promise<number | null>;
   /** Ends the process and removes the certificate. */
@@ -105,7 +105,7 @@ export async function startService(
   try {
     await serving(child, log);
   } catch (error) {
-    // A program that is no test took a port since it was found free.
+    // another program, not a test, has taken a port since it was found free
     if (launch.port !== undefined || !String(error).includes('address_in_use')) throw error;
     [port, adminPort] = [await freePort(), launch.adminPort ?? (await freePort())];
     child = spawnOn(port, adminPort);

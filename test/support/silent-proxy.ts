@@ -1,12 +1,12 @@
-/** A TCP proxy that can fall silent: connections stay open, and nothing passes either way. */
+/** A TCP proxy that can stop forwarding: connections stay open, but pass no bytes. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface SilentProxy {
   readonly port: number;
-  /** Nothing passes from now on. New connections are accepted and hear nothing. */
+  /** Stops forwarding. New connections are accepted, but receive nothing. */
   silence(): void;
-  /** Open connections are cut, and new ones pass. */
+  /** Closes the open connections, and forwards new ones. */
   speak(): void;
   close(): Promise<void>;
 }

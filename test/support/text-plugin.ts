@@ -1,7 +1,7 @@
 /** The pgoutput plugin of pg-logical-replication, for tests that compare values as text. */
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 
-/** Leaves each value as text. The package makes numbers, dates and objects of them. */
+/** Leaves each value as text, which the package would convert to numbers, dates and objects. */
 export class TextPlugin extends PgoutputPlugin {
   readonly #onMessage: (message: Buffer) => void;
 
@@ -14,7 +14,7 @@ export class TextPlugin extends PgoutputPlugin {
   override parse(message: Buffer): Pgoutput.Message {
     this.#onMessage(message);
     const parsed = super.parse(message);
-    // The plugin keeps this object, and reads the rows of the relation by its parsers.
+    // The plugin keeps this object, and reads the rows of the relation with its parsers.
     if (parsed.tag === 'relation') for (const column of parsed.columns) column.parser = (text) => text;
     return parsed;
   }

@@ -1,4 +1,6 @@
-/** Faults of several machines. Each resolves once the fault is over, and everything goes on. */
+/**
+ * Faults of several machines. Each resolves once the fault is over and all machines serve again.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../random.ts';
 import { type Fleet, hasLostConnection, type Machine, SILENCE_SECONDS } from './fleet.ts';
@@ -10,10 +12,10 @@ export interface MachineFault {
 }
 
 const STREAM = 'SNO';
-/** Beyond the time after which a process that is cut off closes its clients. */
+/** Longer than a process that is cut off waits before it closes its clients, in ms. */
 const OUTAGE_MS = (SILENCE_SECONDS + 4) * 1_000;
 
-/** A reader that does not hear Postgres waits 4 s before it publishes nothing more. */
+/** A reader publishes for up to 4 s without hearing from Postgres. */
 const UNHEARD_TAKEOVER_SECONDS = 15;
 
 /** By the names that the figures of a run use. */

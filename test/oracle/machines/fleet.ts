@@ -1,7 +1,7 @@
 /**
  * The environment of a run on several machines: Postgres, a cluster of three NATS servers, two
  * services that can read the WAL, and two that only serve clients. Where network namespaces are
- * permitted, each of them but Postgres is a host of its own, and its connections can be cut.
+ * permitted, each of them except Postgres runs on its own host, whose connections can be cut.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -41,12 +41,12 @@ export interface Machine {
   readonly service: ServiceProcess;
   /** Whether it can read the WAL. */
   readonly canRead: boolean;
-  /** Number of log lines before the process that runs now. */
+  /** Number of log lines of earlier processes. */
   loggedBefore: number;
 }
 
 export const SILENCE_SECONDS = 10;
-/** Beyond SILENCE_SECONDS, a process that is cut off may need so long to close its clients. */
+/** How long after SILENCE_SECONDS a process that is cut off may take to close its clients. */
 const CLOSING_SECONDS = 6;
 const TAKEOVER_SECONDS = 10;
 
@@ -63,7 +63,7 @@ const SETTINGS = {
   SNO_DRAIN_SECONDS: '2',
 };
 
-/** Time from a fault to what must follow it. */
+/** The time from a fault to its expected effect. */
 interface Timing {
   readonly what: 'takeover' | 'cut off' | 'healed';
   readonly ms: number;
@@ -81,7 +81,7 @@ interface Parts {
 export class Fleet {
   readonly incidents: Incident[] = [];
   readonly timings: Timing[] = [];
-  /** What must not have happened, as far as no frame tells it. */
+  /** Violations that no frame shows. */
   readonly violations: string[] = [];
   readonly server: DatabaseServer;
   readonly nats: NatsCluster;
@@ -103,7 +103,7 @@ export class Fleet {
     const attempts: number[] = [];
     this.crowd = new Crowd({
       connect: () => this.#connectWriter(),
-      // Each connection leads to the next machine.
+      // Each connection goes to the next machine.
       url: (index) => {
         const attempt = (attempts[index] ?? -1) + 1;
         attempts[index] = attempt;
@@ -202,19 +202,19 @@ export class Fleet {
     await until(says(READS), `${other.name} has read the WAL to its end`, 120_000);
   }
 
-  /** Resolves when the machine says that it reads the WAL no more. */
+  /** Resolves when the machine logs that it no longer reads the WAL. */
   async readsNoMore(machine: Machine, logged: number): Promise<void> {
     const says = () => logsSince(machine, logged, READS_NO_MORE);
     await until(says, 'the former reader says that it reads no more', 60_000);
   }
 
-  /** Cuts the machine off from NATS until `healed`. Its clients are closed, and no others are. */
+  /** Cuts the machine off from NATS until `healed`. Only its clients must be closed. */
   async cutOff(machine: Machine, meanwhile: () => Promise<unknown> = async () => undefined): Promise<void> {
     this.happened('cut off');
     const clients = this.clientsOf(machine);
     const others = this.crowd.subscribers.filter((each) => !clients.includes(each));
     const began = performance.now();
-    // A machine without clients tells it too.
+    // A machine without clients logs it too.
     const logged = machine.service.log.length;
     const { of, partition } = this.hosts;
     for (const name of NATS_NAMES) await partition(this.hostOf(machine), of[name]);
@@ -244,7 +244,7 @@ export class Fleet {
     await until(() => machine.service.restart().then(() => true), `${machine.name} serves again`, 120_000);
   }
 
-  /** Resolves when everything that is committed now has reached every client. */
+  /** Resolves when every client has received all present commits. */
   async goesOn(): Promise<void> {
     const { rows } = await this.server.query<{ lsn: string }>('select pg_current_wal_lsn()::text as lsn');
     const lsn = bytesOf(rows[0]?.lsn ?? '0/0');

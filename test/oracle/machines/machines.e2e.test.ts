@@ -1,6 +1,7 @@
 /**
- * The promises on several machines, checked by the oracle: the reader of the WAL dies, a machine is
- * cut off from NATS. Where network namespaces are not permitted, a machine dies instead.
+ * The oracle checks the promises on several machines: the reader of the WAL is killed, and a
+ * machine is cut off from NATS. Where network namespaces are not permitted, a machine is killed
+ * instead.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NEWEST } from '../../support/postgres.ts';

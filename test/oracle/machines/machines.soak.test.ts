@@ -1,9 +1,9 @@
 /**
  * Runs the oracle on several machines for SOAK_SECONDS (default 120), one seed after the other from
  * SOAK_SEED on, alternating between the versions. Prints the figures of each run as a line of JSON.
- * SOAK_FAULTS: names from faults.ts beside this file, separated by commas. Default: all.
+ * SOAK_FAULTS: names from faults.ts in this folder, separated by commas. Default: all.
  * SOAK_FAULTS_A_RUN: number of faults drawn for each run (default 8).
- * SOAK_SETTINGS: settings beside the ones that the seed draws.
+ * SOAK_SETTINGS: settings in addition to those that the seed draws.
  * SOAK_LOGS: an existing folder for the processes' logs of a run that found a violation.
  */
 import { expect, test } from 'vitest';

@@ -16,7 +16,7 @@ export interface NatsCluster {
   remove(): Promise<void>;
 }
 
-/** What JetStream's page says of the cluster and of streams. */
+/** The parts of JetStream's monitoring page about the cluster and streams. */
 interface Page {
   readonly meta_cluster?: {
     readonly leader?: string;
@@ -72,7 +72,7 @@ export async function startNatsCluster(
   };
 }
 
-/** Whether the server runs and says that it leads the stream itself. A frozen one says nothing. */
+/** Whether the server runs and reports that it leads the stream. A frozen one does not answer. */
 async function isLeader(server: NatsServer, stream: string): Promise<boolean> {
   if (!server.isRunning) return false;
   const page = await server.monitor<Page>('jsz?accounts=true&streams=true').catch(() => undefined);
@@ -80,7 +80,7 @@ async function isLeader(server: NatsServer, stream: string): Promise<boolean> {
   return streams.some(({ name, cluster }) => name === stream && cluster?.leader === server.name);
 }
 
-/** A healthy server may still take the others for offline, and then places no replica there. */
+/** A healthy server may still consider the others offline, and then places no replica there. */
 async function isComplete(servers: readonly NatsServer[]): Promise<boolean> {
   for (const server of servers) {
     const { meta_cluster: { leader, replicas = [] } = {} } = await server.monitor<Page>('jsz');

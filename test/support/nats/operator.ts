@@ -11,7 +11,7 @@ import type { NatsConfig } from './server.ts';
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
 
-/** What a user may do: `{ pub: { allow: ['SNO.>'] } }`. Default: all of its account. */
+/** A user's permissions: `{ pub: { allow: ['SNO.>'] } }`. Default: everything in its account. */
 export type Permissions = Readonly<Record<'pub' | 'sub', { readonly allow?: string[]; readonly deny?: string[] }>>;
 
 export interface Operator {
@@ -47,7 +47,7 @@ export async function createOperator(): Promise<Operator> {
   const revocations: Record<string, number> = {};
   const signAccount = (pair: KeyPair, name: string, limits: object) =>
     sign(operator, pair, name, { type: 'account', limits, revocations });
-  // A server accepts no other operator while it runs.
+  // A running server accepts no other operator.
   const own = sign(operator, operator, 'tests', { type: 'operator', system_account: system.getPublicKey() });
   return {
     config: () => ({

@@ -22,7 +22,7 @@ export interface NatsOptions {
   readonly jetstream?: NatsConfig;
   /** Its cluster: the member `cluster` of the configuration file. */
   readonly cluster?: NatsConfig;
-  /** The server's name, which its cluster knows it by. */
+  /** The server's name in its cluster. */
   readonly name?: string;
   /** The address that it listens on. */
   readonly host?: string;
@@ -51,7 +51,7 @@ export interface NatsServer {
   kill(): Promise<void>;
   /** Stops the process by SIGSTOP. Its connections stay open. */
   freeze(): void;
-  /** Lets a frozen process go on. */
+  /** Resumes a frozen process. */
   thaw(): void;
   /**
    * Replaces `config` by SIGHUP if the server runs, otherwise for the next start. Rejects if the
@@ -129,7 +129,7 @@ export async function createNats({
     if (child === undefined || !isRunning()) return;
     const exited = once(child, 'exit');
     child.kill(signal);
-    // A frozen process takes other signals than SIGKILL only when it goes on.
+    // A frozen process handles signals other than SIGKILL only when it resumes.
     child.kill('SIGCONT');
     await exited;
   };
@@ -201,7 +201,7 @@ export async function createNats({
   };
 }
 
-/** How long a page may take: a frozen server never answers. */
+/** Maximum wait for a page, in ms: a frozen server never answers. */
 const PAGE_MS = 5_000;
 
 async function readPage(url: string): Promise<string> {
