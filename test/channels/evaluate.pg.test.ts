@@ -4,10 +4,11 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ChannelView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
-import { boundOf, catalogOf, Reading } from './compiled.ts';
+import { boundOf, catalogOf, Reading, viewOf } from './compiled.ts';
 import { predicate } from './predicates.ts';
 import { tupleOf } from './rows.ts';
 import { createTypes, SCALARS, textsOf } from './values.ts';
@@ -25,6 +26,8 @@ const values = SCALARS.map(({ value }) => fc.option(value, { freq: 8 }));
 const randomRow = fc
   .tuple(fc.tuple(...values), fc.tuple(...values), fc.infiniteStream(fc.boolean()))
   .map(([a, b, same]) => [...a, ...b.map((value, index) => (same.next().value === true ? a[index] : value))]);
+
+const isLeft = (view: ChannelView) => view.path.includes('without evaluating');
 
 describe.each(VERSIONS)('conditions, Postgres %i', (version) => {
   let database: TestDatabase;
@@ -46,10 +49,28 @@ describe.each(VERSIONS)('conditions, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
+  /**
+   * The conditions that Snö evaluates. From 19 on, Postgres decides some tests for null without
+   * evaluating their operand, and these are left to it.
+   */
+  async function inProcess(conditions: readonly string[]): Promise<readonly string[]> {
+    if (version < 19) return conditions;
+    const names = conditions.map((_, index) => `alone:${index}`);
+    const views = names.map((name) => `channels."${name}"`);
+    await database.query(
+      conditions
+        .map((condition, index) => `create view ${views[index]} as select id, (${condition}) as c from public.pairs`)
+        .join(';'),
+    );
+    const catalog = await catalogOf(database);
+    await database.query(`drop view ${views.join(', ')}`);
+    return conditions.filter((_, index) => !isLeft(viewOf(catalog, names[index] as string)));
+  }
+
   test('have the same truth values as in Postgres', { timeout: 60_000 + 100 * RUNS }, async () => {
     const conditions = fc.sample(predicate, { numRuns: RUNS, seed: SEED });
     for (let from = 0; from < conditions.length; from += BATCH) {
-      const batch = conditions.slice(from, from + BATCH);
+      const batch = await inProcess(conditions.slice(from, from + BATCH));
       await database.query(
         `create view channels."batch:${from}" as select id, ${batch.map((condition, index) => `(${condition}) as c${index}`).join(', ')} from public.pairs`,
       );
@@ -72,7 +93,9 @@ describe.each(VERSIONS)('conditions, Postgres %i', (version) => {
       const name = `where:${index}`;
       await database.query(`create view channels."${name}" as select id from public.pairs where ${condition}`);
       const { rows: inside } = await database.query<{ id: number }>(`select id from channels."${name}" order by id`);
-      const bound = boundOf(await catalogOf(database), name);
+      const catalog = await catalogOf(database);
+      if (version >= 19 && isLeft(viewOf(catalog, name))) continue;
+      const bound = boundOf(catalog, name);
       const matching = rows.filter((row) => bound.matches(tupleOf(row))).map((row) => Number(row[0]));
       expect(matching, condition).toEqual(inside.map(({ id }) => id));
     }

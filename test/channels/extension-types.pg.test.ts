@@ -1,9 +1,8 @@
 /** Types of extensions, on servers that have them: live values are shown as SELECT shows them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
-import { DISTRIBUTIONS } from '../support/distributions.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
+import { freshDatabase, SERVERS, type TestDatabase } from '../support/postgres.ts';
 import { LiveAnswers } from './live-answers.ts';
 
 /** By extension: its types, each with two values as text. */
@@ -35,7 +34,7 @@ const TYPES: Readonly<Record<string, Readonly<Record<string, readonly [string, s
   pg_trgm: { gtrgm: ['', ''] },
 };
 
-describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
+describe.each(SERVERS)('Postgres %s', (version) => {
   let database: TestDatabase;
   let answers: LiveAnswers;
   const kinds: [name: string, type: string, texts: readonly [string, string]][] = [];

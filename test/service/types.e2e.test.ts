@@ -11,7 +11,7 @@ import type { RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
 
 /** Settings for sessions that are opened after the test's own. */
-const HOSTILE = Object.entries({
+const HOSTILE = {
   timezone: 'America/New_York',
   datestyle: 'SQL, DMY',
   intervalstyle: 'sql_standard',
@@ -30,15 +30,19 @@ const HOSTILE = Object.entries({
   client_encoding: 'LATIN1',
   jit: 'on',
   jit_above_cost: '0',
-})
-  .map(
-    ([name, value]) =>
-      `execute format('alter database %I set ${name} = %s', current_database(), '${name === 'datestyle' ? value : `''${value}''`}');`,
-  )
-  .join('\n');
+};
+/** From 19 on, Postgres accepts no other value of standard_conforming_strings. */
+const hostile = (version: number) =>
+  Object.entries(HOSTILE)
+    .filter(([name]) => version < 19 || name !== 'standard_conforming_strings')
+    .map(
+      ([name, value]) =>
+        `execute format('alter database %I set ${name} = %s', current_database(), '${name === 'datestyle' ? value : `''${value}''`}');`,
+    )
+    .join('\n');
 
-const SCHEMA = `
-  do $$ begin ${HOSTILE} end $$;
+const schemaOn = (version: number) => `
+  do $$ begin ${hostile(version)} end $$;
   create table printed (id int primary key, at timestamptz, day date, span interval, bytes bytea, wide float8, narrow float4,
     price money, word text, during tstzrange, times timestamptz[], doc jsonb);
   alter table printed replica identity full;
@@ -66,7 +70,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
   let client: RawClient;
 
   beforeAll(async () => {
-    here = await stage(SCHEMA, {}, version);
+    here = await stage(schemaOn(version), {}, version);
     client = await here.client('end', 'pairs', 'people', 'tags', 'others', 'printed', 'asked');
   });
   afterAll(() => here.end());

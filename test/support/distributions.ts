@@ -1,6 +1,7 @@
 /**
  * Postgres servers of the machine's distribution, which have JIT on and extensions such as PostGIS.
- * Tests on these servers exist only if the machine has some.
+ * Tests on these servers exist only if the machine has some, and if SNO_TEST_VERSIONS does not
+ * choose other servers.
  *
  * SNO_TEST_POSTGRES lists further folders with `initdb` and `postgres`, separated by colons.
  */
@@ -37,4 +38,5 @@ function installedIn(folder: string): Distribution[] {
   return Number(major) < MAJOR_MIN ? [] : [{ folder, major: Number(major), toString: () => name }];
 }
 
-export const DISTRIBUTIONS: readonly Distribution[] = [...new Set(folders())].flatMap(installedIn);
+export const DISTRIBUTIONS: readonly Distribution[] =
+  process.env['SNO_TEST_VERSIONS'] === undefined ? [...new Set(folders())].flatMap(installedIn) : [];

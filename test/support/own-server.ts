@@ -18,8 +18,7 @@ export type ServerKind = Version | Distribution;
  * VERSIONS, and the machine's own servers unless versions are chosen. For
  * `describe.each(SERVERS)('Postgres %s', ...)`.
  */
-export const SERVERS: readonly ServerKind[] =
-  process.env['SNO_TEST_VERSIONS'] === undefined ? [...VERSIONS, ...DISTRIBUTIONS] : VERSIONS;
+export const SERVERS: readonly ServerKind[] = [...VERSIONS, ...DISTRIBUTIONS];
 
 export const majorOf = (kind: ServerKind): number => (typeof kind === 'number' ? kind : kind.major);
 
