@@ -8,6 +8,7 @@ import type { ServiceView } from './view.ts';
 /** The counters of a pattern. */
 export interface PatternActivity {
   readonly channels: number;
+  readonly isChannelCountExact: boolean;
   readonly subscribers: number;
   readonly events: ChannelViewInfo['events'];
   readonly lastEventAt: number | null;

@@ -5,6 +5,7 @@ import type { Client } from '../../gateway/clients.ts';
 import type { Gateway } from '../../gateway/server.ts';
 import type { Incidents } from '../../metrics/incidents.ts';
 import type { Presence } from '../../presence/presence.ts';
+import { withNames } from './pattern-channels.ts';
 import { ProcessMeter } from './process-meter.ts';
 import type { AnswerTo, GatewayAnswers, GatewayQuestion, ProcessFacts } from './questions.ts';
 
@@ -16,8 +17,8 @@ export interface GatewayDeskOptions {
 }
 
 const CHANNELS_MAX = 20;
-/** Maximum patterns of an answer. */
-const PATTERNS_MAX = 10_000;
+/** Maximum characters of the channels' names in an answer. */
+const NAMES_MAX = 400_000;
 /** Maximum channels of a pattern in an answer: more than are shown, since workers are added up. */
 const ACTIVE_MAX = 1_000;
 
@@ -34,7 +35,7 @@ export class GatewayDesk {
   }
 
   #answer(question: GatewayQuestion): GatewayAnswers[GatewayQuestion['kind']] {
-    const { hub, gateway, incidents } = this.#options;
+    const { gateway, incidents } = this.#options;
     switch (question.kind) {
       case 'connections':
         return this.#connections(question);
@@ -43,7 +44,7 @@ export class GatewayDesk {
       case 'subscribers':
         return this.#subscribers(question.channel, question.top);
       case 'channels':
-        return [...hub.channelCounts].slice(0, PATTERNS_MAX);
+        return this.#channels(question);
       case 'active':
         return this.#active(question.pattern);
       case 'incidents':
@@ -104,6 +105,15 @@ export class GatewayDesk {
       ids.push(id);
     }
     return { count: presence.memberCount(channel), ids };
+  }
+
+  #channels({ patterns, isCompared }: Extract<GatewayQuestion, { kind: 'channels' }>): GatewayAnswers['channels'] {
+    const { hub } = this.#options;
+    const asked = new Set(patterns);
+    const found = [...hub.channelCounts]
+      .filter(([pattern]) => asked.has(pattern))
+      .map(([pattern, channels, subscriptions]) => ({ pattern, channels, subscriptions, names: null }));
+    return isCompared ? withNames(found, (pattern) => hub.channelsOf(pattern), NAMES_MAX) : found;
   }
 
   #active(pattern: string): GatewayAnswers['active'] {

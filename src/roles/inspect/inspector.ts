@@ -35,6 +35,7 @@ import { activeChannels, channelInfo } from './channel-info.ts';
 import { type PatternActivity, patternsFound, refusalsIn, viewInfos } from './channel-views.ts';
 import { frameReader } from './frames.ts';
 import { KnownNames } from './known-names.ts';
+import { NO_CHANNELS, totalsOf } from './pattern-channels.ts';
 import { ProcessMeter } from './process-meter.ts';
 import { processInfos } from './processes.ts';
 import type { AnswerTo, GatewayAnswer, GatewayQuestion } from './questions.ts';
@@ -145,7 +146,7 @@ export class Inspector implements AdminSource {
     const view = this.#options.view();
     const found = patternsFound(view, search);
     const patterns = found.slice(offset, offset + limit);
-    const views = viewInfos(view, patterns, await this.#activity());
+    const views = viewInfos(view, patterns, await this.#activity(patterns));
     return { total: found.length, offset, limit, isIngest: view.ingest !== undefined, views };
   }
 
@@ -228,21 +229,21 @@ export class Inspector implements AdminSource {
     };
   }
 
-  async #activity(): Promise<(pattern: string) => PatternActivity> {
+  async #activity(patterns: readonly string[]): Promise<(pattern: string) => PatternActivity> {
+    const isCompared = this.#options.settings.SNO_WORKERS > 1;
     const [{ totals, spanSeconds, perSecond }, answers] = await Promise.all([
       this.#rates.patternRates(),
-      this.#ask({ kind: 'channels' }),
+      this.#ask({ kind: 'channels', patterns, isCompared }),
     ]);
-    const live = new Map<string, { channels: number; subscribers: number }>();
-    for (const [pattern, channels, subscribers] of answers.flatMap(({ answer }) => answer ?? [])) {
-      const before = live.get(pattern) ?? { channels: 0, subscribers: 0 };
-      live.set(pattern, { channels: before.channels + channels, subscribers: before.subscribers + subscribers });
-    }
+    const live = totalsOf(answers.flatMap(({ answer }) => answer ?? []));
     return (pattern) => {
       const counts = totals?.patterns.get(pattern);
       const isCounted = totals !== undefined && this.#options.view().ingest !== undefined;
+      const { channels, isExact, subscribers } = live.get(pattern) ?? NO_CHANNELS;
       return {
-        ...(live.get(pattern) ?? { channels: 0, subscribers: 0 }),
+        channels,
+        isChannelCountExact: isExact,
+        subscribers,
         events: isCounted ? { total: counts?.events ?? 0, perSecond: perSecond(pattern) ?? null, spanSeconds } : null,
         lastEventAt: counts?.lastEventAt === undefined ? null : counts.lastEventAt * 1_000,
       };

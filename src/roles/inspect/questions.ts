@@ -4,6 +4,7 @@
  */
 import type { ActiveChannel, ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
 import type { Incident } from '../../metrics/incidents.ts';
+import type { PatternChannels } from './pattern-channels.ts';
 
 export type GatewayQuestion =
   | {
@@ -15,7 +16,12 @@ export type GatewayQuestion =
     }
   | { readonly kind: 'disconnect'; readonly connection: string }
   | { readonly kind: 'subscribers'; readonly channel: string; readonly top: number }
-  | { readonly kind: 'channels' }
+  | {
+      readonly kind: 'channels';
+      readonly patterns: readonly string[];
+      /** Whether other processes are asked too, so that their channels can be compared. */
+      readonly isCompared: boolean;
+    }
   | { readonly kind: 'active'; readonly pattern: string }
   | { readonly kind: 'incidents' }
   | { readonly kind: 'process' };
@@ -36,8 +42,8 @@ export interface GatewayAnswers {
     /** Members of the channel in all processes. */
     readonly members: { readonly count: number; readonly ids: readonly string[] };
   };
-  /** Channels with a subscriber, and their subscriptions, by pattern. */
-  readonly channels: readonly (readonly [pattern: string, channels: number, subscriptions: number])[];
+  /** The patterns that have a channel with a subscriber here. */
+  readonly channels: readonly PatternChannels[];
   /** The channels of a pattern with a subscriber here. */
   readonly active: { readonly channels: readonly ActiveChannel[]; readonly isComplete: boolean };
   readonly incidents: readonly Incident[];

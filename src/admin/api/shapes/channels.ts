@@ -34,11 +34,13 @@ export interface ChannelViewInfo {
   readonly presence: ViewClaims | null;
   /** Claims of clients that may send, by the send view. Null: no send view. */
   readonly send: ViewClaims | null;
-  /**
-   * Channels of the pattern that have a subscriber. With workers, a channel counts once for each
-   * worker that has a subscriber of it.
-   */
+  /** Channels of the pattern that have a subscriber. */
   readonly channels: number;
+  /**
+   * False: workers have too many channels of the pattern to compare them, so `channels` counts a
+   * channel once for each worker that has a subscriber of it.
+   */
+  readonly isChannelCountExact: boolean;
   readonly subscribers: number;
   /** Events of all its channels. Null: not counted in this process. */
   readonly events: {

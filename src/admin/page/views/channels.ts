@@ -116,10 +116,11 @@ export class ChannelsView implements View {
 }
 
 /** A link to the channels, if there are any. */
-function channelCount({ pattern, channels }: ChannelViewInfo): Child {
+function channelCount({ pattern, channels, isChannelCountExact: isExact }: ChannelViewInfo): Child {
   if (channels === 0) return '0';
-  const label = `${counted(channels, 'channel')} of ${pattern}`;
-  return element('a', { href: addressOf('channel', pattern), 'aria-label': label }, count(channels));
+  const label = `${isExact ? '' : 'at most '}${counted(channels, 'channel')} of ${pattern}`;
+  const shown = `${isExact ? '' : '≤ '}${count(channels)}`;
+  return element('a', { href: addressOf('channel', pattern), 'aria-label': label }, shown);
 }
 
 function refusalItems({ pattern, refusals }: ChannelViewInfo): HTMLElement[] {
