@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../src/postgres/connect.ts';
 import { applySetup, ensureSetup } from '../../src/setup/apply.ts';
 import { planSetup, type SetupOptions } from '../../src/setup/plan.ts';
+import { BlocksFor } from '../docs/pages.ts';
 import { freshDatabase, NEWEST, ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 const OPTIONS: SetupOptions = { publication: 'sno', identities: false };
@@ -48,8 +48,9 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
   });
 
   test('the statements that remove Snö leave nothing of it, and writes go on', async () => {
-    const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-    const removal = /## Removing Snö[\s\S]*?```sql[^\n]*\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+    const blocks = new BlocksFor('test/channels/setup.pg.test.ts');
+    const { text: removal } = blocks.take('docs/operations.md', 'drop schema sno, channels');
+    expect(blocks.left).toEqual([]);
     const left = async () =>
       (
         await database.query<{ name: string }>(`

@@ -9,11 +9,12 @@
  * - `output`: what the commands before it print. `...` stands for anything.
  * - `output=app`: what the background command of this name prints.
  * - `elsewhere=test/a.test.ts`: that test runs the block.
- * - `check`: a part of a program, or commands for another machine, which are only parsed.
+ * - `check`: the block needs what a test cannot have, such as a cluster. It is only parsed.
  *
  * A block of `diff` changes the file. A block of `console` is not run: it is for a provider's
- * console, or needs root or Docker. Where a page says "Ctrl-C", the comment `<!-- stop=app -->`
- * ends the background command `app`.
+ * console, or needs root or Docker. blocks.test.ts lists all blocks that are not run, with their
+ * reasons. Where a page says "Ctrl-C", the comment `<!-- stop=app -->` ends the background command
+ * `app`.
  */
 
 export interface Block {

@@ -8,15 +8,14 @@ import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findProgram } from '../support/debian-program.ts';
 import { freePort } from '../support/free-port.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { plainEnvironment } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { type Block, blocksOf, changed, shows } from './blocks.ts';
+import { FOLLOWED, isFollowed, ROOT } from './pages.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** How the pages write what is the test's own. */
 const DATABASE_URL = 'postgres://postgres:postgres@127.0.0.1:5432/app';
 const ROLE = 'sno_service';
@@ -24,34 +23,45 @@ const PORTS = ['8443', '9443', '3000'] as const;
 /** Packages that a reader installs, beside Snö itself. */
 const PACKAGES = ['jose', 'pg', 'ws'];
 
+/** Files that no command names: a program reads them, or the test. */
+const UNNAMED = ['index.html', 'sno.conf', 'haproxy.cfg'];
+
 interface Background {
   readonly child: ChildProcess;
   output: string;
 }
 
+/** The database of a reader, which `leave` drops. */
+export type ReadersDatabase = Pick<TestDatabase, 'url' | 'name' | 'query' | 'drop'>;
+
+/** Pairs of what a page writes and what stands for it here. */
+export type Own = readonly (readonly [page: string, here: string])[];
+
 export class Reader {
-  readonly database: TestDatabase;
+  readonly database: ReadersDatabase;
   readonly folder: string;
   readonly #state: string;
-  /** Pairs of what a page writes and what stands for it here. */
-  readonly #own: readonly (readonly [page: string, here: string])[];
+  readonly #own: Own;
   readonly #background = new Map<string, Background>();
   #printed = '';
 
-  private constructor(database: TestDatabase, folder: string, state: string, ports: readonly number[]) {
+  private constructor(database: ReadersDatabase, folder: string, state: string, ports: readonly number[], own: Own) {
     this.database = database;
     this.folder = folder;
     this.#state = state;
     // Roles, slots and ports belong to the machine, which other tests use as well.
     this.#own = [
+      ...own,
       [DATABASE_URL, database.url],
       [ROLE, `role_of_${database.name}`],
       ...PORTS.map((port, index) => [port, String(ports[index])] as const),
     ];
   }
 
-  static async arrive(): Promise<Reader> {
-    const [database, home] = await Promise.all([freshDatabase(), mkdtemp(join(tmpdir(), 'sno-reader-'))]);
+  /** `own`: what else stands for a page's words. It goes before the reader's. */
+  static async arrive(given?: ReadersDatabase, own: Own = []): Promise<Reader> {
+    const home = await mkdtemp(join(tmpdir(), 'sno-reader-'));
+    const database = given ?? (await freshDatabase());
     const [folder, state] = [join(home, 'app'), join(home, 'state')];
     const modules = join(folder, 'node_modules');
     // The clone, as the pages name it from the app's folder.
@@ -61,9 +71,15 @@ export class Reader {
     await symlink(ROOT, clone);
     await symlink(ROOT, join(modules, '@sno-realtime/sno'));
     for (const name of PACKAGES) await symlink(join(ROOT, 'node_modules', name), join(modules, name));
-    const reader = new Reader(database, folder, state, [await freePort(), await freePort(), await freePort()]);
+    const ports = [await freePort(), await freePort(), await freePort()];
+    const reader = new Reader(database, folder, state, ports, own);
     await reader.#prepareShell();
     return reader;
+  }
+
+  /** What the last commands printed. */
+  get printed(): string {
+    return this.#printed;
   }
 
   /** The text of a page, or what a program printed, as it is here, and as it is in the pages. */
@@ -76,10 +92,12 @@ export class Reader {
 
   /** Follows a page's blocks in their order. */
   async follow(page: string): Promise<void> {
-    const text = await readFile(join(ROOT, page), 'utf8');
-    for (const block of blocksOf(text)) {
+    if (!Object.values(FOLLOWED).flat().includes(page)) throw new Error(`${page} is missing in FOLLOWED`);
+    const blocks = blocksOf(await readFile(join(ROOT, page), 'utf8')).filter(isFollowed);
+    for (const [index, block] of blocks.entries()) {
       try {
-        await this.#do(block);
+        await this.do(block);
+        expectUse(block, blocks.slice(index + 1));
       } catch (error) {
         throw new Error(`${page}:${block.line}: ${(error as Error).message}`, { cause: error });
       }
@@ -88,11 +106,11 @@ export class Reader {
 
   /** Runs one command as a page's block of the language `sh` does. */
   async run(command: string): Promise<void> {
-    await this.#do({ language: 'sh', words: new Map(), text: command, line: 0 });
+    await this.do({ language: 'sh', words: new Map(), text: command, line: 0 });
   }
   /** Starts a background command, and waits until it serves. */
   async start(command: string, name: string): Promise<void> {
-    await this.#do({ language: 'sh', words: new Map([['background', name]]), text: command, line: 0 });
+    await this.do({ language: 'sh', words: new Map([['background', name]]), text: command, line: 0 });
   }
 
   /** Saves a file, as if a page had shown it. */
@@ -111,10 +129,10 @@ export class Reader {
     await rm(dirname(this.folder), { recursive: true, force: true });
   }
 
-  async #do(block: Block): Promise<void> {
+  /** Does what a block says. */
+  async do(block: Block): Promise<void> {
     const { language, words, text } = block;
     const file = words.get('file');
-    if (words.has('elsewhere') || words.has('check') || language === 'console') return;
     if (words.has('stop')) return this.stop(words.get('stop') as string);
     if (words.has('output')) return this.#compare(words.get('output') as string, text);
     if (file !== undefined && language === 'diff') return this.#change(file, text);
@@ -208,6 +226,15 @@ export class Reader {
     const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'`);
     await writeFile(join(this.#state, 'shell'), `${lines.join('\n')}\n`);
   }
+}
+
+/** Throws if a page has its reader save a file and has no use for it. */
+function expectUse({ words }: Block, later: readonly Block[]): void {
+  const file = words.get('file');
+  if (file === undefined || UNNAMED.includes(file)) return;
+  const isUsed = ({ language, words, text }: Block) =>
+    words.get('file') === file || (language === 'sh' && text.includes(file));
+  if (!later.some(isUsed)) throw new Error(`no command uses ${file}`);
 }
 
 async function endGroup(child: ChildProcess): Promise<void> {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { BlocksFor } from '../docs/pages.ts';
 import { promtool } from './promtool.ts';
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -17,7 +18,10 @@ const read = (path: string) => readFileSync(pathOf(path), 'utf8');
 const RULES = read('ops/prometheus-rules.yml');
 const DASHBOARD = JSON.parse(read('ops/grafana.json')) as {
   readonly annotations: { readonly list: readonly Query[] };
-  readonly panels: readonly { readonly id: number; readonly targets?: readonly Query[] }[];
+  readonly panels: readonly {
+    readonly id: number;
+    readonly targets?: readonly Query[];
+  }[];
 };
 const ALERTS = [...RULES.matchAll(/- alert: (\w+)/g)].map(([, name]) => name as string);
 const EXPRESSIONS = [
@@ -106,6 +110,20 @@ describe('promtool', () => {
     for (const alert of ALERTS)
       expect(tested).toMatch(new RegExp(`name: ${alert} fires\n.*name: ${alert} stays quiet\n`, 's'));
     expect(await promtool(['test', 'rules', pathOf('test/ops/prometheus-rules.test.yml')])).toMatchObject({ code: 0 });
+  });
+
+  test('accepts the scrape job of docs/operations.md, beside the rules', async () => {
+    const blocks = new BlocksFor('test/ops/monitoring.test.ts');
+    const folder = await mkdtemp(join(tmpdir(), 'sno-scrape-'));
+    await writeFile(join(folder, 'prometheus.yml'), blocks.take('docs/operations.md', 'scrape_configs:').text);
+    await writeFile(join(folder, 'prometheus-rules.yml'), RULES);
+    const { code, output } = await promtool(['check', 'config', join(folder, 'prometheus.yml')]);
+    expect({ code, output }).toMatchObject({
+      code: 0,
+      output: expect.stringContaining('1 rule files found') as string,
+    });
+    await rm(folder, { recursive: true });
+    expect(blocks.left).toEqual([]);
   });
 
   test('accepts every query of the dashboard', async () => {

@@ -12,7 +12,8 @@ import { type Certificate, selfSigned } from './tls.ts';
 import { until } from './wait.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
-const SECRET = 'a secret of the tests, thirty-two bytes';
+/** SNO_JWT_SECRET of every service, unless a test overrides it. */
+export const SECRET = 'a secret of the tests, thirty-two bytes';
 /**
  * SERVICE_SETTINGS=SNO_WORKERS=2,SNO_COMPRESS_BYTES=1: settings of every service, unless a test
  * overrides them.
