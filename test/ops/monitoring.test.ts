@@ -20,6 +20,7 @@ const DASHBOARD = JSON.parse(read('ops/grafana.json')) as {
   readonly annotations: { readonly list: readonly Query[] };
   readonly panels: readonly {
     readonly id: number;
+    readonly gridPos: Readonly<Record<'x' | 'y' | 'w' | 'h', number>>;
     readonly targets?: readonly Query[];
   }[];
 };
@@ -76,6 +77,19 @@ describe('every metric exists with the labels that are selected', () => {
   test('in the dashboard', () => {
     expect(EXPRESSIONS.flatMap(metricsIn).length).toBeGreaterThan(60);
     expect(unknown(EXPRESSIONS)).toEqual([]);
+  });
+
+  test('and the dashboard has a panel of each metric of Snö, and of those of Node that tell how busy it is', () => {
+    const shown = new Set(EXPRESSIONS.flatMap(metricsIn).map(([metric]) => metric.replace(/_(bucket|sum|count)$/, '')));
+    const missing = [...labels.keys()].filter((name) => !shown.has(name.replace(/_(bucket|sum|count)$/, '')));
+    // Node's own metrics detail what its processor, memory and event loop say.
+    expect(missing.filter((name) => !/^(process|nodejs)_|^up$/.test(name))).toEqual([]);
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_resident_memory_bytes',
+      'nodejs_eventloop_lag_p99_seconds',
+    ])
+      expect(shown).toContain(name);
   });
 
   test('in the rules', () => {
@@ -146,6 +160,13 @@ test('every alert has a section in docs/operations.md, in the same order, and it
   expect([...RULES.matchAll(/runbook: (.*)/g)].map(([, link]) => link)).toEqual(
     ALERTS.map((alert) => `docs/operations.md#${alert.toLowerCase()}`),
   );
+});
+
+test('panels of the dashboard do not overlap', () => {
+  const squares = DASHBOARD.panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+    Array.from({ length: w * h }, (_, at) => `${x + (at % w)} ${y + Math.floor(at / w)}`),
+  );
+  expect(new Set(squares).size).toBe(squares.length);
 });
 
 test('every panel of the dashboard has an id of its own', () => {
