@@ -283,8 +283,7 @@ export class Gateway {
     if (!isTaken && excess === undefined) this.#admission.leave(address);
   }
 
-  #deflates({ headers, url = '' }: IncomingMessage): boolean {
-    if (this.#pusher?.serves(url) === true) return false;
+  #deflates({ headers }: IncomingMessage): boolean {
     return this.#options.settings.SNO_COMPRESS_BYTES > 0 && offersDeflate(headers['sec-websocket-extensions']);
   }
 

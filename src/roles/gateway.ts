@@ -127,11 +127,12 @@ export class GatewayRole implements Gateways {
     const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
     const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
     const forms = new EncodedForms(settings.SNO_REPLAY_BYTES * FORMS_SHARE);
-    const frames = frameEncodings({
+    const deflation = {
       bytesMin: settings.SNO_COMPRESS_BYTES,
       forms,
-      deflated: (before, after) => compression.frame(before, after),
-    });
+      deflated: (before: number, after: number) => compression.frame(before, after),
+    };
+    const frames = frameEncodings(deflation);
     // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
     const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
     const { SNO_SNAPSHOT_SECONDS: secondsMax, SNO_SNAPSHOT_BYTES: batchBytesMax, SNO_SNAPSHOTS: runningMax } = settings;

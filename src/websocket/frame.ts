@@ -37,6 +37,14 @@ export function payloadOf(frame: Buffer): Buffer {
   return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
 }
 
+/** Number of bytes of the unmasked frame that begins at this place. */
+export function frameBytesAt(bytes: Buffer, at: number): number {
+  const short = bytes[at + 1] as number;
+  if (short < 126) return 2 + short;
+  if (short === 126) return 4 + bytes.readUInt16BE(at + 2);
+  return 10 + bytes.readUInt32BE(at + 2) * 0x1_0000_0000 + bytes.readUInt32BE(at + 6);
+}
+
 /** Number of bytes of a frame with a payload of this length. */
 export function frameBytes(payloadBytes: number): number {
   return frameHeaderBytes(payloadBytes) + payloadBytes;

@@ -190,11 +190,12 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.receive(id));
   const markers: Markers = new Markers({ emit: async (id) => arrive(id), pause: async () => {} });
   const metrics = createMetrics();
-  const frames = frameEncodings({
+  const deflation = {
     bytesMin: settings.SNO_COMPRESS_BYTES,
     forms: new EncodedForms(2 ** 20),
-    deflated: (before, after) => metrics.compression.frame(before, after),
-  });
+    deflated: (before: number, after: number) => metrics.compression.frame(before, after),
+  };
+  const frames = frameEncodings(deflation);
   let outboundFull = 0;
   const deadlines = new Deadlines(clock);
   const hub = new Hub(journal, markers, {

@@ -6,13 +6,19 @@ import type { Entry } from '../../src/commit/entry.ts';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { PusherApp } from '../../src/gateway/pusher/app.ts';
 import { readPusherFrame } from '../../src/gateway/pusher/client-frame.ts';
+import type { PlainForm } from '../../src/gateway/pusher/deflated.ts';
 import { PusherEncodings } from '../../src/gateway/pusher/encoding.ts';
 import { nameOf, type Prefix, parseName } from '../../src/gateway/pusher/names.ts';
 import { FrameReader } from '../support/frames.ts';
 import { payloadOf } from '../support/payloads.ts';
 
-const all = new PusherEncodings(new EncodedForms(2 ** 20));
-const encoding = (prefix: Prefix, isSpelled = false) => all.of({ prefix, isSpelled });
+const compressed: number[] = [];
+const all = new PusherEncodings({
+  bytesMin: 500,
+  forms: new EncodedForms(2 ** 20),
+  deflated: (before) => compressed.push(before),
+});
+const encoding = (prefix: Prefix, isSpelled = false) => all.of({ prefix, isSpelled }, false) as PlainForm;
 const entryOf = (text: string, channel = 'room:7') =>
   ({ channel, pattern: 'room:{id}', payload: payloadOf(text), xid: 1, sequence: 1, lsn: 8, index: 1 }) as Entry;
 const framesIn = (bytes: Buffer) =>
@@ -67,6 +73,41 @@ describe('a commit', () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('for clients that accept compressed frames', () => {
+  const deflated = all.of({ prefix: 'private-', isSpelled: false }, true);
+  const rowOf = (id: number, bytes: number) => `{"op":"insert","key":{"id":${id}},"data":{"t":"${'x'.repeat(bytes)}"}}`;
+  const read = (bytes: Buffer) => {
+    const reader = new FrameReader();
+    return { texts: reader.push(bytes), compressed: reader.compressed };
+  };
+
+  test.each([
+    ['small ones stay as they are', [10, 20], 0],
+    ['each large one is compressed by itself', [10, 600, 2_000, 20], 2],
+    ['a commit that would keep other clients waiting is not compressed', [600, 70_000], 0],
+    ['many small ones stay as they are', Array.from({ length: 20 }, () => 100), 0],
+  ])('%s', (_, sizes, count) => {
+    const entry = entryOf(changes(sizes.map((bytes, id) => rowOf(id, bytes)).join(',')));
+    const made = deflated.entry(entry);
+    expect(read(made)).toEqual({ texts: read(encoding('private-').entry(entry)).texts, compressed: count });
+    expect(deflated.entry(entry)).toBe(made);
+  });
+
+  test('pieces of snapshots are compressed with what comes before them; a sent message too', async () => {
+    const list = Array.from({ length: 50 }, (_, id) => `{"key":{"id":${id}},"data":{"t":"${'x'.repeat(50)}"}}`);
+    for (const part of [1, 2]) {
+      const piece = rows(list.join(','), part, part === 2);
+      const made = await deflated.snapshot(piece, 'room:7');
+      const plain = read(encoding('private-').snapshot(piece, 'room:7')).texts;
+      expect(read(made)).toEqual({ texts: plain, compressed: 1 });
+      expect(plain).toHaveLength(3 - part);
+    }
+    const sent = payloadOf(message('client-a', `"${'x'.repeat(1_000)}"`));
+    expect(read(deflated.unstored('message', sent)).compressed).toBe(1);
+    expect(compressed.length).toBeGreaterThan(4);
   });
 });
 

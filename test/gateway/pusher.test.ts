@@ -22,13 +22,14 @@ afterEach(async () => {
 
 const start = (options: Parameters<typeof startGateway>[0] = {}) =>
   startGateway({ ...options, settings: { ...PUSHER, ...options.settings } });
-const open = (query?: string, { key = APP.key, headers = {} as Record<string, string> } = {}) => {
-  const client = new PusherClient(`${fixture.url}/app/${key}`, { ca: fixture.certificate.cert, headers }, query);
+const open = (query?: string, { key = APP.key, headers = {} as Record<string, string>, deflates = false } = {}) => {
+  const options = { ca: fixture.certificate.cert, headers, perMessageDeflate: deflates && { threshold: 0 } };
+  const client = new PusherClient(`${fixture.url}/app/${key}`, options, query);
   clients.push(client);
   return client;
 };
-const established = async () => {
-  const client = open();
+const established = async (deflates = false) => {
+  const client = open(undefined, { deflates });
   return { client, id: await client.established() };
 };
 const tokenOf = (seconds: number, sub = 'ada') =>
@@ -128,6 +129,22 @@ describe('a connection', () => {
     clock.advance(8_000);
     expect(await second.closed()).toBe(4110);
     await drained;
+  });
+
+  test('that offers compression receives and sends compressed frames', async () => {
+    fixture = await start({ settings: { SNO_COMPRESS_BYTES: '200' } });
+    const both = [await established(), await established(true)];
+    expect(both.map(({ client }) => client.socket.extensions)).toEqual(['', 'permessage-deflate']);
+    for (const { client } of both) {
+      // ws compresses each frame of the second client.
+      client.subscribe('room:1');
+      await client.succeeded('room:1');
+    }
+    fixture.publish('room:1', 'x'.repeat(5_000));
+    for (const { client } of both) expect((await client.wait('e', 'room:1')).data).toBe('x'.repeat(5_000));
+    const metrics = await fixture.metrics.text();
+    expect(metrics).toMatch(/^sno_compressing_connections 1$/m);
+    expect(metrics).toMatch(/^sno_compressed_frames_total 1$/m);
   });
 
   test('that sends too much is closed', async () => {

@@ -46,6 +46,8 @@ export interface ChannelServices extends SessionServices {
 
 /** The connection that the channels are of. */
 export interface ChannelsOwner extends CredentialOwner {
+  /** Whether the client accepts compressed frames. */
+  readonly deflates: boolean;
   /** The user that has signed in. */
   readonly signedInUser: string | undefined;
   /** The token of a channel in use has expired. */
@@ -241,7 +243,7 @@ export class PusherChannels implements SessionConnection {
     const session = await this.#credentials.get(key)?.session;
     if (session === undefined || this.#wanted.get(name.name) !== wanted) return;
     if (session instanceof SnoError) return this.#refuse(name.name, session);
-    const alias = { name: name.name, encoding: this.#services.pusherEncodings.of(name) };
+    const alias = { name: name.name, encoding: this.#services.pusherEncodings.of(name, this.#owner.deflates) };
     const snapshot = name.hasRows && !isRowless;
     session.subscribe({ channel: name.channel, alias, snapshot, ...(presence === undefined ? {} : { presence }) });
   }

@@ -34,6 +34,8 @@ const ACTIVITY_SECONDS = 30;
 const WAIT_MS = [1_000, 8_000] as const;
 /** One half of a socket id. Together they are too many to be guessed. */
 const SOCKET_ID_MAX = 2 ** 47;
+/** The connection itself has no channel. */
+const UNNAMED = { prefix: '', isSpelled: false } as const;
 const PONG = frameOf('pusher:pong', {});
 
 export interface PusherServices extends ChannelServices {
@@ -52,6 +54,8 @@ export interface PusherServices extends ChannelServices {
 export interface PusherOrigin {
   /** The client's address as limits count it. */
   readonly address: string;
+  /** Whether the client accepts compressed frames. */
+  readonly deflates: boolean;
   /** The pending connection, settled once the client is established. */
   readonly pending: PendingConnection | undefined;
   /** Why the client cannot be served by its URL. */
@@ -62,7 +66,7 @@ type State = 'waiting' | 'open' | 'closing';
 
 export class PusherConnection implements SocketOwner, WebSocketClient, FeedObserver, ChannelsOwner {
   beatPart = 0;
-  readonly deflates = false;
+  readonly deflates: boolean;
   readonly id = `${randomInt(1, SOCKET_ID_MAX)}.${randomInt(1, SOCKET_ID_MAX)}`;
   readonly address: string;
   readonly feed: Feed;
@@ -82,15 +86,17 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
 
   constructor(socket: ClientSocket, network: NetworkSocket, services: PusherServices, origin: PusherOrigin) {
     this.address = origin.address;
+    this.deflates = origin.deflates;
     this.#socket = socket;
     this.#network = network;
     this.#signsOfLife = new SignsOfLife(network);
     this.#services = services;
     this.#pending = origin.pending;
     this.#problem = origin.problem;
-    this.feed = services.fanout.attach(network, services.pusherEncodings.of({ prefix: '', isSpelled: false }), this);
+    this.feed = services.fanout.attach(network, services.pusherEncodings.of(UNNAMED, origin.deflates), this);
     this.#channels = new PusherChannels(this, services);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
+    if (origin.deflates) socket.inflate(services.frameBytesMax);
     socket.use(this.feed, this);
   }
 

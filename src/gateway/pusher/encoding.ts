@@ -15,6 +15,8 @@ import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import type { PresenceFrame } from '../../protocol.ts';
+import { type DeflatedOptions, FrameDeflater } from '../sno/encodings.ts';
+import { DeflatedPusher, type PlainForm } from './deflated.ts';
 import { FrameWriter, frameOf, headOf } from './frames.ts';
 import { ALL_PREFIXES, nameOf, type Prefix, type PusherName } from './names.ts';
 
@@ -45,23 +47,32 @@ const CACHE_MISS = 'pusher:cache_miss';
 /** Clients treat events with these names as the protocol's own. */
 const RESERVED = /^pusher(_internal)?:/;
 
+/** A channel's encoding, for clients with and without compression. */
+interface Forms {
+  readonly plain: Encoding;
+  readonly deflated: Encoding;
+}
+
 /** All encodings: one for each way in which clients form the name of a channel. */
 export class PusherEncodings {
-  readonly #all: ReadonlyMap<string, PusherEncoding>;
+  readonly #all: ReadonlyMap<string, Forms>;
 
-  /** `forms`: keeps encoded entries for later clients. */
-  constructor(forms: EncodedForms) {
+  constructor(options: DeflatedOptions) {
+    const { forms } = options;
+    const deflater = new FrameDeflater(options);
     const all = ALL_PREFIXES.flatMap((prefix) =>
       [false, true].map((isSpelled) => {
         const key = `${prefix} ${isSpelled}`;
-        return [key, new PusherEncoding(prefix, isSpelled, forms)] as const;
+        const plain = new PusherEncoding(prefix, isSpelled, forms);
+        return [key, { plain, deflated: new DeflatedPusher(plain, forms, deflater) }] as const;
       }),
     );
     this.#all = new Map(all);
   }
 
-  of({ prefix, isSpelled }: Pick<PusherName, 'prefix' | 'isSpelled'>): PusherEncoding {
-    return this.#all.get(`${prefix} ${isSpelled}`) as PusherEncoding;
+  of({ prefix, isSpelled }: Pick<PusherName, 'prefix' | 'isSpelled'>, deflates: boolean): Encoding {
+    const { plain, deflated } = this.#all.get(`${prefix} ${isSpelled}`) as Forms;
+    return deflates ? deflated : plain;
   }
 }
 
@@ -70,7 +81,7 @@ export function isReserved(event: string): boolean {
   return RESERVED.test(event);
 }
 
-class PusherEncoding implements Encoding {
+class PusherEncoding implements PlainForm {
   readonly #prefix: Prefix;
   readonly #isSpelled: boolean;
   readonly #forms: EncodedForms;

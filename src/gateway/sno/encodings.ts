@@ -30,13 +30,16 @@ export const PLAIN: Encoding = {
   control: (frame) => textFrame(JSON.stringify(frame)),
 };
 
-export interface DeflatedOptions {
+export interface DeflaterOptions {
   /** Minimum bytes of a frame to compress. 0: no frame is compressed. */
   readonly bytesMin: number;
-  /** Keeps compressed entries for later clients. */
-  readonly forms: EncodedForms;
   /** Called after a frame was compressed. */
   readonly deflated: (bytesBefore: number, bytesAfter: number) => void;
+}
+
+export interface DeflatedOptions extends DeflaterOptions {
+  /** Keeps compressed entries for later clients. */
+  readonly forms: EncodedForms;
 }
 
 /** Maximum bytes of a frame compressed on this thread. Takes about a millisecond. */
@@ -46,52 +49,37 @@ const ON_THIS_THREAD_BYTES_MAX = 64 * 1024;
  * again, and occupy a thread for long.
  */
 const ON_ANOTHER_THREAD_BYTES_MAX = 8 * 1024 ** 2;
-/** Kept for an entry that compression makes no smaller. */
-const NO_GAIN = Buffer.alloc(0);
 
 /**
- * Frames for clients that accept compressed ones. An entry is compressed once, when the first such
- * client is to receive it.
- *
- * Small frames are not compressed. Large entries are sent uncompressed: live clients must not wait
- * for another thread, and other clients must not wait for this thread. Large pieces of snapshots
- * are compressed on another thread.
+ * Compresses frames that are worth it. Small frames are not compressed. Large ones neither, unless
+ * they can wait for another thread: live clients must not wait, nor may other clients wait for this
+ * thread.
  */
-export class Deflated implements Encoding {
-  readonly #options: DeflatedOptions;
+export class FrameDeflater {
+  readonly #options: DeflaterOptions;
   readonly #arena = new Arena();
 
-  constructor(options: DeflatedOptions) {
+  constructor(options: DeflaterOptions) {
     this.#options = options;
   }
 
-  entry(entry: Entry): Buffer {
-    const frame = frameOf(entry.payload);
-    if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
-    const { forms } = this.#options;
-    const kept = forms.of(entry, this);
-    if (kept !== undefined) return kept === NO_GAIN ? frame : kept;
-    const made = this.#counted(frame, deflatedFrame(frame, this.#arena));
-    forms.keep(entry, this, made === frame ? NO_GAIN : made);
-    return made;
+  isWorthNow(frame: Buffer): boolean {
+    return this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX);
   }
 
-  snapshot(payload: Payload): Buffer | Promise<Buffer> {
-    const frame = frameOf(payload);
-    if (!this.#isWorthIt(frame, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
+  isWorthLater(frame: Buffer): boolean {
+    return this.#isWorthIt(frame, ON_ANOTHER_THREAD_BYTES_MAX);
+  }
+
+  /** Returns the frame compressed, or the frame itself. */
+  now(frame: Buffer): Buffer {
+    return this.isWorthNow(frame) ? this.#counted(frame, deflatedFrame(frame, this.#arena)) : frame;
+  }
+
+  /** Like `now`, on another thread. */
+  later(frame: Buffer): Buffer | Promise<Buffer> {
+    if (!this.isWorthLater(frame)) return frame;
     return deflatedFrameLater(frame).then((made) => this.#counted(frame, made));
-  }
-
-  /** Compressed each time: nothing keeps it. */
-  unstored(_type: UnstoredType | 'changes', payload: Payload): Buffer {
-    const frame = frameOf(payload);
-    if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
-    return this.#counted(frame, deflatedFrame(frame, this.#arena));
-  }
-
-  /** Control frames are small, so they are not compressed. */
-  control(frame: ServerFrame): Buffer {
-    return PLAIN.control(frame);
   }
 
   #isWorthIt({ length }: Buffer, bytesMax: number): boolean {
@@ -102,6 +90,47 @@ export class Deflated implements Encoding {
   #counted(frame: Buffer, made: Buffer): Buffer {
     this.#options.deflated(frame.length, made.length);
     return made;
+  }
+}
+
+/** Kept for an entry that compression makes no smaller. */
+const NO_GAIN = Buffer.alloc(0);
+
+/**
+ * Frames for clients that accept compressed ones. An entry is compressed once, when the first such
+ * client is to receive it. Pieces of snapshots are compressed on another thread.
+ */
+export class Deflated implements Encoding {
+  readonly #forms: EncodedForms;
+  readonly #deflater: FrameDeflater;
+
+  constructor(options: DeflatedOptions) {
+    this.#forms = options.forms;
+    this.#deflater = new FrameDeflater(options);
+  }
+
+  entry(entry: Entry): Buffer {
+    const frame = frameOf(entry.payload);
+    if (!this.#deflater.isWorthNow(frame)) return frame;
+    const kept = this.#forms.of(entry, this);
+    if (kept !== undefined) return kept === NO_GAIN ? frame : kept;
+    const made = this.#deflater.now(frame);
+    this.#forms.keep(entry, this, made === frame ? NO_GAIN : made);
+    return made;
+  }
+
+  snapshot(payload: Payload): Buffer | Promise<Buffer> {
+    return this.#deflater.later(frameOf(payload));
+  }
+
+  /** Compressed each time: nothing keeps it. */
+  unstored(_type: UnstoredType | 'changes', payload: Payload): Buffer {
+    return this.#deflater.now(frameOf(payload));
+  }
+
+  /** Control frames are small, so they are not compressed. */
+  control(frame: ServerFrame): Buffer {
+    return PLAIN.control(frame);
   }
 }
 
