@@ -7,6 +7,13 @@ import type * as platform from './platform-errors.ts';
 export const detailOf: typeof platform.detailOf = (event) =>
   typeof event?.message === 'string' ? event.message.replace(/\.$/, '') : '';
 
-export const isTooLarge: typeof platform.isTooLarge = () => false;
-export const checkOf: typeof platform.checkOf = () => undefined;
-export const plainDetail: typeof platform.plainDetail = (detail) => detail;
+// Bundlers leave out calls of functions that are empty, with the code that depends on them.
+export function isTooLarge(_detail: string): undefined {}
+export function isVague(_detail: string): undefined {}
+export function breakOf(_detail: string, _isCut: boolean): undefined {}
+export function checkOf(_detail: string): undefined {}
+export function trustOf(_origin: string | undefined): undefined {}
+export function socketAdvice(): undefined {}
+export function plainDetail(detail: string): string {
+  return detail;
+}

@@ -29,8 +29,31 @@ export function detailOf(event: { readonly message?: unknown; readonly error?: F
 }
 
 /** Whether a frame is larger than this side's websocket accepts, by the texts of `ws` and Node. */
-export const isTooLarge = (detail: string): boolean =>
-  /max(imum)? payload|payload size|message size|too large/i.test(detail);
+export function isTooLarge(detail: string): boolean | undefined {
+  return /max(imum)? payload|payload size|message size|too large/i.test(detail);
+}
+
+/** Node's text for any failed attempt. */
+const GENERIC = 'Received network error or non-101 status code';
+
+/** Whether the platform's text says nothing of the cause. */
+export function isVague(detail: string): boolean | undefined {
+  return detail === GENERIC;
+}
+
+/** Node 24 has the same text for a cut connection and for a frame that is too large for it. */
+const CUT =
+  'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket accepts (128 MiB in Node): pass the WebSocket of ws, with a larger maxPayload.';
+
+/**
+ * Why a connection broke, if more can be said than the platform says. `isCut`: it ended without a
+ * close frame, without an error, and not in a page.
+ */
+export function breakOf(detail: string, isCut: boolean): string | undefined {
+  if (isTooLarge(detail) === true)
+    return `A frame is larger than this WebSocket accepts (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
+  return isCut ? CUT : undefined;
+}
 
 /** What to check, by the text of the platform's error. */
 const CHECKS: readonly (readonly [RegExp, string])[] = [
@@ -64,6 +87,16 @@ const CHECKS: readonly (readonly [RegExp, string])[] = [
 /** What to check, by the text of the platform's error. Undefined: unknown. */
 export function checkOf(detail: string): string | undefined {
   return CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
+}
+
+/** How to trust a certificate, if not as pages do. */
+export function trustOf(origin: string | undefined): string | undefined {
+  return origin === undefined ? 'Node: NODE_EXTRA_CA_CERTS' : undefined;
+}
+
+/** How to pass a WebSocket where the platform has none. */
+export function socketAdvice(): string | undefined {
+  return " (Node has one from version 22): pass one, as in connect(url, { WebSocket: (await import('ws')).WebSocket }).";
 }
 
 /**

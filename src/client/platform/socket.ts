@@ -1,6 +1,6 @@
 /** The client's websocket, and the URL that it connects to. */
 import { SnoClientError } from '../error.ts';
-import { detailOf } from './platform-errors.ts';
+import { detailOf, socketAdvice } from './platform-errors.ts';
 
 /**
  * The part of WebSocket that the client needs: the browser's, Node 22's and that of `ws` have it.
@@ -31,7 +31,7 @@ export function findSocketClass(given: SocketClass | undefined): SocketClass {
   if (found !== undefined) return found;
   throw new SnoClientError(
     'websocket_missing',
-    "There is no global WebSocket here (Node has one from version 22): pass one, as in connect(url, { WebSocket: (await import('ws')).WebSocket }).",
+    `There is no global WebSocket here${socketAdvice() ?? ': pass one as connect(url, { WebSocket }).'}`,
   );
 }
 

@@ -142,7 +142,7 @@ export type Happening =
       readonly code: number;
       readonly reason: string;
       readonly hint: string;
-      readonly isTooLarge: boolean;
+      readonly isTooLarge: boolean | undefined;
     }
   /** The websocket class refuses the URL. */
   | { readonly type: 'unopenable'; readonly message: string }
