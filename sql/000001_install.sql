@@ -35,7 +35,7 @@ as $$ begin end $$;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 10 $$;
+as $$ select 11 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 
 
@@ -1424,8 +1424,8 @@ comment on function sno.settle(name, boolean) is
 
 -- Publishing by hand ---------------------------------------------------------------------------------------------
 
--- `anycompatible` takes json, jsonb, rows and untyped literals by one function; overloads would make a literal ambiguous.
-create or replace function sno.publish(channel text, data anycompatible, event text default 'message') returns void
+-- `anycompatible` takes json, jsonb, rows and untyped literals by one function; overloads by type would make a literal ambiguous.
+create or replace function sno.publish(channel text, data anycompatible, event text, except_socket text) returns void
 language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1442,6 +1442,10 @@ begin
     raise exception 'sno.publish: the event must have 1 to 255 bytes and no control characters'
       using errcode = 'invalid_parameter_value', hint = 'Name what happened, such as wave.';
   end if;
+  if except_socket !~ '^[0-9]{1,20}[.][0-9]{1,20}$' then
+    raise exception 'sno.publish: % is no socket id', quote_literal(left(except_socket, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Pass the id that the Pusher client knows of its connection, or null.';
+  end if;
   begin
     content := case when pg_typeof(data) in ('text'::regtype, 'varchar'::regtype) then data::text::json::text else to_json(data)::text end;
   exception when invalid_text_representation then
@@ -1449,7 +1453,19 @@ begin
       using errcode = 'invalid_text_representation', hint = 'Pass json or jsonb, or text that is JSON; to_json() makes JSON of any value.';
   end;
   -- The bytes are sent as they are, so they must be UTF-8 in a database of another encoding too.
-  perform pg_logical_emit_message(true, 'sno.publish', convert_to(channel || E'\n' || event || E'\n' || coalesce(content, 'null'), 'UTF8'));
+  perform pg_logical_emit_message(true, 'sno.publish', convert_to(
+    channel || coalesce(E'\t' || except_socket, '') || E'\n' || event || E'\n' || coalesce(content, 'null'), 'UTF8'));
+end
+$$;
+comment on function sno.publish(text, anycompatible, text, text) is
+  'Like sno.publish with three arguments. `except_socket`: the Pusher client with this socket id does not receive the message; null: all clients do.';
+
+-- A function of its own, so that functions of the app that call it in a SQL-standard body stay as they are.
+create or replace function sno.publish(channel text, data anycompatible, event text default 'message') returns void
+language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform sno.publish(channel, data, event, null);
 end
 $$;
 comment on function sno.publish(text, anycompatible, text) is
@@ -2153,7 +2169,7 @@ comment on function sno.inspect() is
 -- Privileges -----------------------------------------------------------------------------------------------------
 
 revoke all on all functions in schema sno from public;
-grant execute on function sno.publish(text, anycompatible, text), sno.trace(text) to public;
+grant execute on function sno.publish(text, anycompatible, text), sno.publish(text, anycompatible, text, text), sno.trace(text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
 grant execute on function sno.below(oid[]), sno.views(), sno.policy_reads(oid[]), sno.search_path(oid), sno.lacking(name, oid[]), sno.version() to public;
 

@@ -23,8 +23,11 @@ export interface EventSink {
   trace(traceparent: string): void;
   /** Every channel of the pattern loses all rows. */
   truncate(pattern: string): void;
-  /** A published message; `data` is JSON text in `bytes` from `start` on. */
-  message(pattern: string, channel: string, event: string, start: number): void;
+  /**
+   * A published message; its data is JSON text in `bytes` from `start` on. `except`: the connection
+   * that does not receive it.
+   */
+  message(pattern: string, channel: string, event: string, start: number, except?: string): void;
   /**
    * A row enters the channel with some values unknown, so subscribers cannot keep a correct copy.
    */

@@ -362,6 +362,6 @@ export class Router implements ChangeHandler {
     const at = bytes.length;
     bytes.copy(buffer, published.start, end);
     this.#count('message', this.#events.countsOf(pattern));
-    this.#sink.message(pattern, published.channel, published.event, at);
+    this.#sink.message(pattern, published.channel, published.event, at, published.except);
   }
 }

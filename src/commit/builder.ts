@@ -250,9 +250,9 @@ export class CommitBuilder implements EventSink, Head {
     for (const share of this.#shares) if (share.pattern === pattern) this.#linkTruncate(share);
   }
 
-  message(pattern: string, channel: string, event: string, start: number): void {
+  message(pattern: string, channel: string, event: string, start: number, except?: string): void {
     const end = this.bytes.length;
-    this.#shares.of(pattern, channel).messages.push({ event, start, end });
+    this.#shares.of(pattern, channel).messages.push({ event, start, end, except });
     this.#messageBytes += end - start;
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
@@ -400,10 +400,10 @@ export class CommitBuilder implements EventSink, Head {
   #compactMessages(): void {
     const kept = new ByteWriter();
     for (const share of this.#shares) {
-      share.messages = share.messages.map(({ event, start, end }) => {
+      share.messages = share.messages.map(({ start, end, ...message }) => {
         const from = kept.length;
         kept.copy(this.bytes.buffer, start, end);
-        return { event, start: from, end: kept.length };
+        return { ...message, start: from, end: kept.length };
       });
     }
     this.bytes.clear(this.#commitBytesMax);
@@ -452,15 +452,16 @@ export class CommitBuilder implements EventSink, Head {
     this.#messageBytes -= message.end - message.start;
     const position = formatPosition(this.#epoch, lsn, index);
     const head = messageHead(share.channel, position, message.event, this.#facts.trace);
-    return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index);
+    return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index, undefined, message.except);
   }
 
-  #entry(share: Share, payload: Payload, lsn: Lsn, index: number, old?: Buffer): Entry {
+  #entry(share: Share, payload: Payload, lsn: Lsn, index: number, old?: Buffer, except?: string): Entry {
     return {
       channel: share.channel,
       pattern: share.pattern,
       payload,
       old,
+      except,
       xid: this.#facts.xid,
       sequence: ++this.#sequence,
       lsn,

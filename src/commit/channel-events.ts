@@ -8,6 +8,8 @@ export interface Message {
   readonly event: string;
   readonly start: number;
   readonly end: number;
+  /** The connection that does not receive it. Undefined: all do. */
+  readonly except: string | undefined;
 }
 
 /** A channel's runs in the bytes of a commit (runs.ts). */

@@ -26,6 +26,8 @@ export interface Entry extends Position {
   readonly payload: Payload;
   /** The old values of its rows (memory/old-values.ts). Undefined: the WAL has none. */
   readonly old?: Buffer | undefined;
+  /** The id of the connection that does not receive it. Undefined: all do. */
+  readonly except?: string | undefined;
   /** The transaction's 32-bit xid. 0: no transaction (pg_notify). */
   readonly xid: number;
   /**

@@ -16,7 +16,8 @@ const OPS = ['insert', 'update', 'delete'] as const;
 
 /**
  * A record: kind, operation, index of the pattern, and the lengths of what follows: the channel's
- * name (or a trace), a message's event, and data. The old values of an event come before it.
+ * name (or a trace), a message's event, and data. The old values of an event come before it. The
+ * connection that does not receive a message follows the channel's name behind a TAB.
  */
 const OP_AT = 1;
 const PATTERN_AT = 2;
@@ -25,6 +26,7 @@ const EVENT_AT = 8;
 const DATA_AT = 12;
 const HEADER_BYTES = 16;
 const NO_TEXT = '';
+const TAB = '\t';
 const NO_BYTES = Buffer.alloc(0);
 const EPOCH_2000_SECONDS = 946_684_800;
 
@@ -132,8 +134,8 @@ export class Recording implements EventSink {
     this.#put(KIND.truncate, pattern, NO_BYTES, 0, NO_TEXT, NO_BYTES, 0, 0);
   }
 
-  message(pattern: string, channel: string, event: string, start: number): void {
-    const name = Buffer.from(channel);
+  message(pattern: string, channel: string, event: string, start: number, except?: string): void {
+    const name = Buffer.from(except === undefined ? channel : `${channel}${TAB}${except}`);
     this.#put(KIND.message, pattern, name, name.length, event, this.bytes.buffer, start, this.bytes.length);
     this.bytes.clear();
   }
@@ -198,8 +200,10 @@ export class Recording implements EventSink {
     const { bytes } = sink;
     const start = bytes.length;
     bytes.copy(chunk, data, end);
-    if (kind === KIND.message)
-      return sink.message(pattern, chunk.toString('utf8', name, event), chunk.toString('utf8', event, data), start);
+    if (kind === KIND.message) {
+      const [channel = '', except] = chunk.toString('utf8', name, event).split(TAB);
+      return sink.message(pattern, channel, chunk.toString('utf8', event, data), start, except);
+    }
     this.#name.length = 0;
     this.#name.copy(chunk, name, event);
     sink.event(pattern, this.#name, start, this.#old.length === 0 ? undefined : this.#old);

@@ -75,6 +75,10 @@ export class CatchUp {
     while (outbox.takesMore) {
       const segment = segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
       if (segment === undefined) return;
+      if (segment.excepts?.has(subscription.grant.id ?? '') === true) {
+        this.#writeUntil(subscription, segment.sequence, undefined);
+        continue;
+      }
       for (const bytes of segment.pieces) outbox.write(bytes);
       subscription.advance(segment.sequence);
       this.#delivered(subscription, segment.count);
@@ -96,12 +100,15 @@ export class CatchUp {
     while (entry !== undefined && entry.sequence <= until) {
       this.#feed.passSeam(subscription, entry.sequence);
       subscription.advance(entry.sequence);
+      const isExcluded = subscription.excludes(entry);
       const next = subscription.next();
-      const following = next !== undefined && next.sequence <= until ? next : second;
-      const mark = markOf(encoding, entry, following);
-      if (mark !== undefined) outbox.write(mark);
-      outbox.write(encoding.entry(entry));
-      count++;
+      if (!isExcluded) {
+        const following = next !== undefined && next.sequence <= until ? next : second;
+        const mark = markOf(encoding, entry, following);
+        if (mark !== undefined) outbox.write(mark);
+        outbox.write(encoding.entry(entry));
+        count++;
+      }
       entry = outbox.takesMore ? next : undefined;
     }
     this.#delivered(subscription, count);

@@ -7,6 +7,8 @@
  * 3. A channel's entries are joined into one buffer for each encoding (encoding-group.ts). Each
  *    feed that is live in this channel alone receives the buffer of its encoding.
  * 4. A feed that is live in several of the channels receives their entries in commit order.
+ *
+ * An entry may be for all connections but one. This one's entries are joined for it alone.
  */
 import type { Entry } from '../commit/entry.ts';
 import type { EncodingGroup, EncodingGroups } from './encoding-group.ts';
@@ -27,6 +29,8 @@ export class Delivery {
   /** The channels with pending entries. */
   #dirty: LiveChannel[] = [];
   #round = 0;
+  /** The connections that do not receive some pending entry. Undefined: each receives all. */
+  #excepts: Set<string> | undefined;
 
   constructor(channels: LiveChannels, groups: EncodingGroups, events: HubEvents) {
     this.#channels = channels;
@@ -42,12 +46,17 @@ export class Delivery {
     const channel = this.#channels.get(entry.channel);
     if (channel === undefined || channel.liveCount === 0) return;
     if (channel.addPending(entry)) this.#dirty.push(channel);
+    if (entry.except === undefined) return;
+    this.#excepts ??= new Set();
+    this.#excepts.add(entry.except);
   }
 
   /** Writes to every feed that is live in a channel with new entries. Returns these feeds. */
   write(): readonly SocketFeed[] {
     const dirty = this.#dirty;
     this.#dirty = [];
+    const excepts = this.#excepts;
+    this.#excepts = undefined;
     const round = ++this.#round;
     const feeds: SocketFeed[] = [];
     if (dirty.length > 1) {
@@ -67,12 +76,14 @@ export class Delivery {
     const named = new Map<SocketFeed, NamedEntry[]>();
     const touched: SocketFeed[] = [];
     for (const channel of dirty) {
-      const pending = channel.takePending();
-      let count = 0;
+      const all = channel.takePending();
+      let delivered = 0;
       channel.all.forEach((feed, subscription) => {
         if (subscription.state !== 'live') return;
-        count++;
-        const { naming } = subscription;
+        const { naming, grant } = subscription;
+        const isExcluded = excepts !== undefined && grant.id !== undefined && excepts.has(grant.id);
+        const pending = isExcluded ? all.filter((entry) => !subscription.excludes(entry)) : all;
+        delivered += pending.length;
         if (feed.isMulti) {
           if (naming !== undefined) {
             const entries = named.get(feed) ?? [];
@@ -85,10 +96,10 @@ export class Delivery {
           else entries.push(...pending);
           return;
         }
-        for (const piece of (naming?.group ?? feed.group).shared(pending)) feed.outbox.write(piece);
+        const group = naming?.group ?? feed.group;
+        for (const piece of isExcluded ? group.join(pending) : group.shared(all)) feed.outbox.write(piece);
         touched.push(feed);
       });
-      const delivered = count * pending.length;
       channel.counts.deliveries += delivered;
       this.#events.delivered(delivered);
     }

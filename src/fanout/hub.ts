@@ -140,6 +140,11 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return this.#channels.ofPattern(pattern);
   }
 
+  /** The name of each subscription as its client knows it: to a channel, or to all channels. */
+  subscriptionNames(channel?: string): Iterable<string> {
+    return this.#channels.subscriptionNames(channel);
+  }
+
   /** The subscriptions to a channel. */
   subscriptionsTo(channel: string): ReadonlyMap<Subscription, unknown> | undefined {
     return this.#channels.get(channel)?.all;

@@ -107,6 +107,12 @@ export class LiveChannels {
     }
   }
 
+  /** The name of each subscription as its client knows it: to a channel, or to all channels. */
+  *subscriptionNames(channel?: string): Iterable<string> {
+    const channels = channel === undefined ? this.#byName.values() : [this.#byName.get(channel)];
+    for (const each of channels) for (const { name } of each?.all.keys() ?? []) yield name;
+  }
+
   #channelFor({ name, pattern: { text } }: ResolvedChannel): LiveChannel {
     let channel = this.#byName.get(name);
     if (channel === undefined) {

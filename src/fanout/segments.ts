@@ -16,6 +16,8 @@ export interface Segment {
   readonly pieces: readonly Buffer[];
   readonly bytes: number;
   readonly count: number;
+  /** The connections that do not receive some entry of it. Undefined: each receives all. */
+  readonly excepts: ReadonlySet<string> | undefined;
   /** Sequence of its last entry. */
   readonly sequence: number;
 }
@@ -52,6 +54,7 @@ export class Segments {
     let bytes = 0;
     let count = 0;
     let sequence = 0;
+    let excepts: Set<string> | undefined;
     for (let index = from; ; index++) {
       const entry = log.at(index);
       if (entry === undefined) break;
@@ -64,9 +67,13 @@ export class Segments {
       bytes += pieceBytes;
       count++;
       sequence = entry.sequence;
+      if (entry.except !== undefined) {
+        excepts ??= new Set();
+        excepts.add(entry.except);
+      }
     }
     // A single entry may be large: it is not copied.
-    return { pieces: count === 1 ? pieces : [Buffer.concat(pieces, bytes)], bytes, count, sequence };
+    return { pieces: count === 1 ? pieces : [Buffer.concat(pieces, bytes)], bytes, count, excepts, sequence };
   }
 
   #keep(key: string, segment: Segment): void {

@@ -95,6 +95,11 @@ export class Subscription {
     return this.naming?.name ?? this.channel.name;
   }
 
+  /** Whether the entry is meant for all clients but this one. */
+  excludes({ except }: Entry): boolean {
+    return except !== undefined && except === this.grant.id;
+  }
+
   get state(): SubscriptionState {
     return this.#state;
   }

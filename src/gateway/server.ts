@@ -41,7 +41,7 @@ export interface GatewayOptions
       'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'metrics' | 'logger' | 'frames'
     >,
     Pick<StreamServices, 'events'>,
-    Pick<PusherHttpServices, 'pusherEncodings' | 'publish' | 'presence'> {
+    Pick<PusherHttpServices, 'pusherEncodings' | 'publish' | 'presence' | 'subscriptions'> {
   readonly settings: Pick<
     Settings,
     | 'SNO_HOST'

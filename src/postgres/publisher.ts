@@ -9,6 +9,8 @@ export interface Publication {
   readonly event: string;
   /** JSON text. */
   readonly data: string;
+  /** The socket id of the Pusher client that does not receive it. Undefined: all clients do. */
+  readonly except: string | undefined;
 }
 
 interface Waiting {
@@ -18,8 +20,8 @@ interface Waiting {
 }
 
 const PUBLISH = `
-  select sno.publish(channel, data, event)
-  from unnest($1::text[], $2::text[], $3::text[]) as messages (channel, data, event)`;
+  select sno.publish(channel, data, event, except_socket)
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as messages (channel, data, event, except_socket)`;
 
 export class Publisher {
   readonly #pool: Pick<pg.Pool, 'query'>;
@@ -47,6 +49,7 @@ export class Publisher {
         messages.map(({ channel }) => channel),
         messages.map(({ data }) => data),
         messages.map(({ event }) => event),
+        messages.map(({ except = null }) => except),
       ];
       try {
         await this.#pool.query(PUBLISH, columns);

@@ -37,6 +37,7 @@ export class Presence {
   #ticks = 0;
   /** Watchers that wait for the lists of other processes. Undefined: the lists have arrived. */
   #waiting: Map<Watcher, Set<string>> | undefined = new Map();
+  #onSettled: (() => void)[] = [];
 
   constructor({ peers, clock, graceSeconds }: PresenceOptions) {
     this.#peers = peers;
@@ -67,6 +68,13 @@ export class Presence {
   stop(): void {
     clearInterval(this.#timer);
     this.#roster.stop();
+  }
+
+  /** Resolves with the other processes that serve clients, once they have had time to say so. */
+  async others(): Promise<readonly string[]> {
+    if (this.#waiting !== undefined && !this.#peers.isAlone)
+      await new Promise<void>((resolve) => this.#onSettled.push(resolve));
+    return [...this.#roster.others()];
   }
 
   /** The channels that have members, in all processes. */
@@ -116,5 +124,6 @@ export class Presence {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const [watcher, channels] of waiting) for (const channel of channels) this.#watchers.add(channel, watcher);
+    for (const resolve of this.#onSettled.splice(0)) resolve();
   }
 }

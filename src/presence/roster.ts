@@ -125,6 +125,11 @@ export class Roster {
     return true;
   }
 
+  /** The other processes that serve clients now. */
+  *others(): Iterable<string> {
+    for (const [id, { endsIn }] of this.#peers) if (endsIn === undefined) yield id;
+  }
+
   start(): void {
     this.#options.send({ kind: 'hello' });
   }

@@ -12,7 +12,7 @@
 import { SnoError } from '../errors.ts';
 
 /** Increased whenever older processes could not read what this one writes. */
-const VERSION = 6;
+const VERSION = 7;
 export const HEADER_BYTES = 2;
 const MORE = 0;
 const LAST = 1;

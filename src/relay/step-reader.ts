@@ -100,7 +100,9 @@ class StepReader {
     const payload = KEPT.allocate(length);
     this.#bytes.copy(memoryOf(payload), roomOf(payload), this.#at, this.#at + length);
     this.#at += length;
-    return { channel, pattern, payload, old: this.#old(), xid, sequence, lsn, index };
+    const old = this.#old();
+    const except = this.#text();
+    return { channel, pattern, payload, old, except: except === '' ? undefined : except, xid, sequence, lsn, index };
   }
 
   #old(): Buffer | undefined {

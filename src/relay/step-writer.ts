@@ -115,6 +115,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#place(entry);
     this.#payload(entry.payload);
     this.#old(entry.old);
+    this.#text(entry.except ?? '');
   }
 
   /** A mark's payload is written as text, with an empty channel name. */

@@ -41,6 +41,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { Exchange } from '../peers/exchange.ts';
 import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { Peers } from '../peers/peers.ts';
+import { SubscriptionCounts } from '../peers/subscription-counts.ts';
 import { createLoggedPool } from '../postgres/connect.ts';
 import { Publisher } from '../postgres/publisher.ts';
 import { Presence } from '../presence/presence.ts';
@@ -202,11 +203,17 @@ export class GatewayRole implements Gateways {
       rights: this.#access,
       exchange: new Exchange(this.hub, peers),
       presence: this.presence,
+      subscriptions: new SubscriptionCounts({
+        local: this.hub,
+        peers,
+        others: () => this.presence.others(),
+        clock: systemClock,
+      }),
       channels: this.#channels,
       fanout: this.hub,
       frames,
       events: eventEncodings(forms, () => this.hub.epoch ?? ''),
-      pusherEncodings: new PusherEncodings(forms),
+      pusherEncodings: new PusherEncodings(deflation),
       publish: (messages) => publisher.publish(messages),
       bundleFile: BUNDLE_FILE,
       deadlines,

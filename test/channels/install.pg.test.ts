@@ -156,6 +156,9 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     [`'room:7', null`, 'room:7\nmessage\nnull'],
     [`'room:7', null::json`, 'room:7\nmessage\nnull'],
     [`data => '7', channel => 'room:7'`, 'room:7\nmessage\n7'],
+    [`'room:7', '7', 'wave', '12.34'`, 'room:7\t12.34\nwave\n7'],
+    [`'room:7', '7', event => 'wave', except_socket => '12.34'`, 'room:7\t12.34\nwave\n7'],
+    [`'room:7', '7', 'wave', null`, 'room:7\nwave\n7'],
     [`'room:7', r) from (values (1, 'x')) r (id, name`, 'room:7\nmessage\n{"id":1,"name":"x"}'],
   ])('sends %s', async (call, content) => {
     await database.query(`select sno.publish(${call})`);
@@ -190,6 +193,9 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     [`'room:7', '1', E'a\\tb'`, '22023', 'the event must have'],
     [`'room:7', '1', repeat('é', 128)`, '22023', 'the event must have'],
     [`'room:7', '{"hi"'`, '22P02', 'the data is not JSON'],
+    [`'room:7', '1', 'wave', ''`, '22023', 'is no socket id'],
+    [`'room:7', '1', 'wave', E'1.2\\n'`, '22023', 'is no socket id'],
+    [`'room:7', '1', 'wave', '1.' || repeat('2', 21)`, '22023', 'is no socket id'],
   ])('refuses %s', async (call, code, message) => {
     await expect(database.query(`select sno.publish(${call})`)).rejects.toMatchObject({
       code,
@@ -201,10 +207,11 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
   test('every role may publish, but may not call the other functions', async () => {
     const role = `app_${database.name}`;
     await database.query(`create role ${role}; set role ${role}; select sno.publish('room:7', '1')`);
+    await database.query(`select sno.publish('room:7', '1', 'wave', '1.2')`);
     await expect(database.query('select sno.catalog()')).rejects.toMatchObject({ code: '42501' });
     await expect(database.query("select sno.next_generation('sno', '1', 1)")).rejects.toMatchObject({ code: '42501' });
     await database.query(`reset role; drop role ${role}`);
-    expect(await tap.take()).toHaveLength(1);
+    expect(await tap.take()).toHaveLength(2);
   });
 
   test('counts the generations of a slot', async () => {

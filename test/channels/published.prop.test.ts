@@ -10,7 +10,7 @@ import { FUZZ_MS, fuzz, tellFuzz } from '../support/fuzz.ts';
 const CHANNEL = /^[A-Za-z0-9_.:/~%-]{1,1024}$/;
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 30 }),
-  fc.constantFrom('room:7', 'room:%C3%B6', 'a"b', '', 'x\ny', '\u0000'),
+  fc.constantFrom('room:7', 'room:7\t1.2', 'room:7\tx', 'room:7\t1.2\t3.4', 'room:%C3%B6', 'a"b', '', 'x\ny', '\u0000'),
 );
 
 test(
@@ -41,6 +41,19 @@ test(
   FUZZ_MS,
 );
 
+test('a message may name the client that does not receive it', () => {
+  const read = (head: string) => {
+    const bytes = Buffer.from(`${head}\nwave\n1`);
+    return parsePublished(bytes, 0, bytes.length);
+  };
+  expect(read('room:7')).toMatchObject({ channel: 'room:7', except: undefined });
+  expect(read('room:7\t12.34')).toMatchObject({ channel: 'room:7', except: '12.34', event: 'wave' });
+  const longest = `${'x'.repeat(1_024)}\t${'1'.repeat(20)}.${'2'.repeat(20)}`;
+  expect(read(longest)?.channel).toHaveLength(1_024);
+  for (const head of ['room:7\t', 'room:7\tada', 'room:7\t1.2\t3.4', '\t1.2', `x${longest}`, `${longest}2`])
+    expect(read(head)).toBeUndefined();
+});
+
 test(
   'invalid sno.publish messages are dropped',
   () => {
@@ -57,6 +70,7 @@ test(
         const read = parsePublished(buffer, before, end);
         if (read === undefined) return;
         expect(read.channel).toMatch(CHANNEL);
+        if (read.except !== undefined) expect(read.except).toMatch(/^\d+\.\d+$/);
         // content that is sent unchanged must be complete JSON within the message
         expect(read.start).toBeGreaterThan(before);
         expect(() =>

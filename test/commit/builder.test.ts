@@ -31,10 +31,10 @@ function event(channel: string, json: string): void {
   builder.event('room:{id}', name, start);
 }
 
-function message(channel: string, name: string, json: string): void {
+function message(channel: string, name: string, json: string, except?: string): void {
   const start = builder.bytes.length;
   builder.bytes.utf8(json);
-  builder.message('room:{id}', channel, name, start);
+  builder.message('room:{id}', channel, name, start, except);
 }
 
 /** All frames appended so far, in order. */
@@ -436,7 +436,7 @@ describe('a commit in parts', () => {
   test('sends messages before its end if they become too many, and loses none', () => {
     builder.begin(7, 110, 0);
     for (let number = 0; number < 100; number++) {
-      message('room:1', `m${number}`, `"${'x'.repeat(40)}"`);
+      message('room:1', `m${number}`, `"${'x'.repeat(40)}"`, number % 2 === 0 ? undefined : `1.${number}`);
       event('room:1', `{"op":"insert","pad":"${'y'.repeat(40)}"}`);
       // queued messages are bounded
       expect(builder.bytes.length).toBeLessThan(1_500);
@@ -444,6 +444,10 @@ describe('a commit in parts', () => {
     builder.commit(120);
     const messages = frames<{ type: string; event?: string }>().filter(({ type }) => type === 'message');
     expect(messages.map(({ event: name }) => name)).toEqual(Array.from({ length: 100 }, (_, number) => `m${number}`));
+    const excepts = batches.flatMap(({ entries }) => entries).filter(({ except }) => except !== undefined);
+    expect(excepts.map(({ except, payload }) => [except, JSON.parse(textOf(payload).toString()).event])).toEqual(
+      Array.from({ length: 50 }, (_, half) => [`1.${2 * half + 1}`, `m${2 * half + 1}`]),
+    );
     expect(frames().at(-1)).toMatchObject({ type: 'message' });
     const positions = batches.flatMap(({ entries }) => entries);
     expect(positions).toEqual([...positions].sort(comparePositions));

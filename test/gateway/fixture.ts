@@ -26,6 +26,7 @@ import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { Exchange } from '../../src/peers/exchange.ts';
 import { PeerSwitch } from '../../src/peers/peer-switch.ts';
 import { Peers } from '../../src/peers/peers.ts';
+import { SubscriptionCounts } from '../../src/peers/subscription-counts.ts';
 import { formatPosition } from '../../src/position.ts';
 import type { Publication } from '../../src/postgres/publisher.ts';
 import { Presence } from '../../src/presence/presence.ts';
@@ -250,12 +251,13 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     rights: access,
     exchange: new Exchange(hub, peers),
     presence,
+    subscriptions: new SubscriptionCounts({ local: hub, peers, others: () => presence.others(), clock }),
     // Its definitions may change at any time.
     channels: { version: Number.NaN, resolve, patternOf, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
     frames,
     events: eventEncodings(new EncodedForms(1_000_000), () => EPOCH),
-    pusherEncodings: new PusherEncodings(new EncodedForms(1_000_000)),
+    pusherEncodings: new PusherEncodings(deflation),
     publish: async (messages) => void published.push(...messages),
     metrics,
     logger,

@@ -329,20 +329,23 @@ describe('POST /pusher/auth', () => {
 describe('the HTTP API', () => {
   test('publishes what the app has signed; text that is JSON becomes JSON', async () => {
     fixture = await start();
-    const event = { name: 'wave', channels: ['private-room:1', 'room:1', 'room:2'], data: '{"hi":1}' };
+    const channels = ['private-room:1', 'room:1', 'room:2'];
+    const event = { name: 'wave', channels, data: '{"hi":1}', socket_id: '12.34' };
     expect(await publish(JSON.stringify(event))).toMatchObject({ status: 200, body: {} });
     const batch = {
       batch: [
-        { name: 'a', channel: 'room:1', data: '007' },
-        { name: 'a', channel: 'room:1', data: 'x' },
+        { name: 'a', channel: 'room:1', data: '007', socket_id: '5.6' },
+        { name: 'a', channel: 'room:1', data: 'x', socket_id: null },
+        { name: 'a', channel: 'room:1', data: 'y', socket_id: '' },
       ],
     };
     expect((await publish(JSON.stringify(batch), '/batch_events')).status).toBe(200);
     expect(fixture.published).toEqual([
-      { channel: 'room:1', event: 'wave', data: '{"hi":1}' },
-      { channel: 'room:2', event: 'wave', data: '{"hi":1}' },
-      { channel: 'room:1', event: 'a', data: '"007"' },
+      { channel: 'room:1', event: 'wave', data: '{"hi":1}', except: '12.34' },
+      { channel: 'room:2', event: 'wave', data: '{"hi":1}', except: '12.34' },
+      { channel: 'room:1', event: 'a', data: '"007"', except: '5.6' },
       { channel: 'room:1', event: 'a', data: '"x"' },
+      { channel: 'room:1', event: 'a', data: '"y"' },
     ]);
   });
 

@@ -52,7 +52,7 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
     return builder.recheck(ACCESS_SCHEMAS[bytes % 3] as AccessSchema, pattern, bytes % 2 === 0 ? name : undefined);
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);
-  if (kind === 'message') return builder.message(pattern, name, 'e', start);
+  if (kind === 'message') return builder.message(pattern, name, 'e', start, bytes % 2 === 0 ? undefined : `${bytes}.1`);
   const out = new ByteWriter(32);
   out.ascii(name);
   const old = new ByteWriter(32);

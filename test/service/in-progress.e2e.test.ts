@@ -96,6 +96,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       await one.query(`select sno.trace('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')`);
       await two.query(insert(2, 100_001, MANY));
       await one.query(`select sno.publish('room:1', '"in it"', event => 'wave')`);
+      await one.query(`select sno.publish('room:1', '"not to all"', 'wave', '1.2')`);
       await one.query(`select pg_logical_emit_message(false, 'other', 'at once')`);
       await one.query('update tasks set room = 2 where id between 1 and 300');
       await one.query(`insert into ignored select i, 'x' from generate_series(1, ${MANY}) i`);

@@ -9,6 +9,7 @@ import { NEWEST } from '../support/postgres.ts';
 import { PusherClient } from '../support/pusher-client.ts';
 import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
+import { RawClient } from './raw-client.ts';
 import { readMetric, type Stage, stage } from './stage.ts';
 
 const SCHEMA = `
@@ -77,9 +78,14 @@ interface EchoClient {
 const PusherServer = load('pusher') as new (
   options: object,
 ) => {
-  trigger(channels: string | string[], event: string, data: unknown): Promise<{ readonly status: number }>;
+  trigger(
+    channels: string | string[],
+    event: string,
+    data: unknown,
+    params?: object,
+  ): Promise<{ readonly status: number; json(): Promise<unknown> }>;
   get(request: { path: string; params: object }): Promise<{ json(): Promise<unknown> }>;
-  triggerBatch(batch: readonly object[]): Promise<{ readonly status: number }>;
+  triggerBatch(batch: readonly object[]): Promise<{ readonly status: number; json(): Promise<unknown> }>;
   authorizeChannel(socketId: string, channel: string, data?: object): { readonly auth: string };
 };
 
@@ -276,6 +282,76 @@ describe.each([NEWEST])('Postgres %i', (version) => {
     await joined(signedRoom);
     await insert(650, 'nobody-may-see');
     await until(() => signedRoom.rows.has(650), 'the row');
+  });
+
+  test("the app's server leaves out the socket that caused an event, and counts subscriptions over all workers", async () => {
+    const library = server();
+    // The two workers take turns, so both have clients of each channel.
+    const clients = await Promise.all(
+      [1, 2, 3, 4].map(async () => {
+        const pusher = connect();
+        const [open, closed] = [hold(pusher, 'open:r2'), hold(pusher, 'private-cache-room:r3')];
+        await joined(open);
+        await joined(closed);
+        return { pusher, open, closed };
+      }),
+    );
+    const [first] = clients as [(typeof clients)[0], ...typeof clients];
+    const { port, certificate } = here.service;
+    const own = await RawClient.open({ url: `ws://127.0.0.1:${port}/v1`, certificate });
+    ended.push(() => own.cut());
+    await own.subscribe('open:r2');
+    const socket_id = first.pusher.connection.socket_id;
+    await library.trigger(['open;r2', 'private-room;r3'], 'moved', { n: 1 }, { socket_id });
+    await library.triggerBatch([
+      { channel: 'open;r2', name: 'moved', data: { n: 2 }, socket_id },
+      { channel: 'open;r2', name: 'moved', data: { n: 3 } },
+      { channel: 'private-room;r3', name: 'last', data: {} },
+      { channel: 'open;r2', name: 'last', data: {} },
+    ]);
+    for (const { open, closed } of clients)
+      await until(() => open.events.includes('last') && closed.events.includes('last'), 'all messages');
+    const numbers = ({ events, data }: Held) =>
+      data.filter((_, index) => events[index] === 'moved').map((each) => (each as { n: number }).n);
+    expect(clients.map(({ open }) => numbers(open))).toEqual([[3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]);
+    expect(clients.map(({ closed }) => numbers(closed))).toEqual([[], [1], [1], [1]]);
+    // Clients of Snö's own protocol see nothing of it.
+    await own.wait('all', 0, ({ event }) => event === 'last');
+    expect(own.of('open:r2', 'message').map(({ event, data, ...frame }) => [event, data, Object.keys(frame)])).toEqual(
+      [{ n: 1 }, { n: 2 }, { n: 3 }, {}].map((data, index) => [
+        index === 3 ? 'last' : 'moved',
+        data,
+        ['type', 'channel', 'position'],
+      ]),
+    );
+
+    const asked = async (path: string, params: object = {}) =>
+      (await (await library.get({ path: `/channels${path}`, params })).json()) as object;
+    // An own client and four of Pusher's; and all workers are counted.
+    expect(await asked('/open;r2', { info: 'subscription_count' })).toEqual({ occupied: true, subscription_count: 5 });
+    expect(await asked('/private-cache-room;r3')).toEqual({ occupied: true });
+    expect(await asked('/private-room;r3')).toEqual({ occupied: false });
+    expect(await asked('', { info: 'subscription_count', filter_by_prefix: 'private-' })).toEqual({
+      channels: { 'private-cache-room:r3': { subscription_count: 4 } },
+    });
+    expect(await asked('', { filter_by_prefix: 'open;' })).toEqual({ channels: { 'open:r2': {} } });
+    await expect(asked('', { info: 'user_count' })).rejects.toMatchObject({ status: 400 });
+    const info = 'subscription_count,user_count';
+    const answer = await library.trigger(['open;r2', 'private-room;r3'], 'moved', {}, { info });
+    expect(await answer.json()).toEqual({
+      channels: { 'open;r2': { subscription_count: 5 }, 'private-room;r3': { subscription_count: 0 } },
+    });
+    const batch = await library.triggerBatch([
+      { channel: 'open;r2', name: 'moved', data: 1, info },
+      { channel: 'open;r2', name: 'moved', data: 1 },
+    ]);
+    expect(await batch.json()).toEqual({ batch: [{ subscription_count: 5 }, {}] });
+    first.pusher.disconnect();
+    await until(
+      async () =>
+        JSON.stringify(await asked('/open;r2', { info: 'subscription_count' })).includes('"subscription_count":4'),
+      'one less',
+    );
   });
 
   test('members of a presence channel see each other come, send and go, however they were let in', async () => {

@@ -9,7 +9,7 @@ import { z } from 'zod';
  * The version that this Snö expects from `sno.version()`; each catalog carries its own as
  * `version`.
  */
-export const INSTALL_VERSION = 10;
+export const INSTALL_VERSION = 11;
 
 /** The schemas of access views, presence views and send views, which have one form. */
 export const ACCESS_SCHEMAS = ['channel_access', 'channel_presence', 'channel_send'] as const;

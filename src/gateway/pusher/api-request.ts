@@ -1,5 +1,6 @@
 /** Requests of Pusher's server libraries: their signature, and what they publish. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isSocketId } from '../../channels/published.ts';
 import { SnoError } from '../../errors.ts';
 import type { Publication } from '../../postgres/publisher.ts';
 import type { PusherApp } from './app.ts';
@@ -11,9 +12,10 @@ const CLOCK_SECONDS = 600;
 /** Maximum messages of one request. */
 const MESSAGES_MAX = 1_000;
 const EVENT_BYTES_MAX = 255;
+/** A body without it asks nothing: it need not be parsed again. */
+const INFO = '"info"';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: sno.publish refuses them
 const CONTROL = /[\u0000-\u001f\u007f]/;
-const SOCKET_ID = /^\d+\.\d+$/;
 
 export interface SignedRequest {
   readonly method: string;
@@ -68,6 +70,28 @@ export function batchOf(body: Buffer): readonly Publication[] | SnoError {
   return publications(batch as unknown[]);
 }
 
+/** A channel of which a request wants to know something, beside what it publishes. */
+export interface Asked {
+  readonly channel: string;
+  /** Names with commas between them. */
+  readonly info: string;
+}
+
+/** The channels that a valid request to `/events` asks about. Undefined: it asks nothing. */
+export function askedOf(body: Buffer): readonly Asked[] | undefined {
+  if (!body.includes(INFO)) return undefined;
+  const { info, channel, channels = [channel] } = objectIn(body) ?? {};
+  return typeof info === 'string' ? (channels as string[]).map((each) => ({ channel: each, info })) : undefined;
+}
+
+/** The same of `/batch_events`: one for each of its events. */
+export function askedOfBatch(body: Buffer): readonly Asked[] | undefined {
+  if (!body.includes(INFO)) return undefined;
+  const batch = objectIn(body)?.['batch'] as { readonly channel: string; readonly info?: unknown }[];
+  if (!batch.some(({ info }) => typeof info === 'string')) return undefined;
+  return batch.map(({ channel, info }) => ({ channel, info: typeof info === 'string' ? info : '' }));
+}
+
 function publications(events: readonly unknown[]): readonly Publication[] | SnoError {
   if (events.length > MESSAGES_MAX) return malformed(`a request may publish at most ${MESSAGES_MAX} events`);
   const made: Publication[] = [];
@@ -86,9 +110,11 @@ function publicationOf(value: unknown): Publication | SnoError {
   if (typeof event !== 'string' || event === '' || Buffer.byteLength(event) > EVENT_BYTES_MAX || CONTROL.test(event))
     return malformed(`name must be text of 1 to ${EVENT_BYTES_MAX} bytes without control characters`);
   if (isReserved(event)) return malformed('name must not begin with pusher: or pusher_internal:');
-  if (socketId !== undefined && socketId !== null && !(typeof socketId === 'string' && SOCKET_ID.test(socketId)))
+  // Libraries send null, or an empty text, if the app gives them no id.
+  const except = socketId === null || socketId === '' ? undefined : socketId;
+  if (except !== undefined && !(typeof except === 'string' && isSocketId(except)))
     return malformed('socket_id must be the id of a connection');
-  return { channel: name.channel, event, data: jsonOf(data) };
+  return { channel: name.channel, event, data: jsonOf(data), except };
 }
 
 /** The data as JSON text. Libraries send text, which need not be JSON. */

@@ -1,49 +1,134 @@
 /**
- * Presence channels and their members, for the app's server. Presence is true over workers and
- * machines. Snö answers for no other channels: a process does not know those of all others.
+ * What the app's server may ask about channels: which are occupied, by how many subscriptions, and
+ * the members of presence channels. All processes that serve clients are counted together.
+ *
+ * A channel is occupied if a client is subscribed to it under this name. Snö's own clients and
+ * event streams know a channel by its name without a prefix. A presence channel is occupied by its
+ * members, also by those that Snö's own clients appear as. Both spellings of a name count as one.
  */
 import { SnoError } from '../../errors.ts';
+import type { SubscriptionCounts } from '../../peers/subscription-counts.ts';
 import type { Presence } from '../../presence/presence.ts';
-import { nameOf, type PusherName, parseName } from './names.ts';
+import { nameOf, type PusherName, parseName, spellingsOf } from './names.ts';
 
-export type CensusPresence = Pick<Presence, 'channels' | 'members' | 'memberCount'>;
+export interface CensusServices {
+  readonly presence: Pick<Presence, 'channels' | 'members' | 'memberCount'>;
+  readonly subscriptions: Pick<SubscriptionCounts, 'ask'>;
+}
 
-const PREFIX = 'presence-';
+/** An occupied channel. */
+interface Occupied {
+  /** As clients know it. */
+  name: string;
+  /** The name of Snö's channel. */
+  readonly channel: string;
+  subscriptions: number;
+}
+
+const PRESENCE = 'presence-';
+const USERS = 'user_count';
+const SUBSCRIPTIONS = 'subscription_count';
 
 /** The answer to `GET /apps/{id}/channels`. `query`: filter_by_prefix and info. */
-export function occupiedChannels(presence: CensusPresence, query: URLSearchParams): object | SnoError {
+export async function occupiedChannels(services: CensusServices, query: URLSearchParams): Promise<object | SnoError> {
   const filter = query.get('filter_by_prefix') ?? '';
-  if (!filter.startsWith(PREFIX)) return presenceOnly();
-  const names = [...presence.channels()].map((channel) => [nameOf(PREFIX, channel, false), channel] as const);
-  const wanted = names.filter(([name]) => name.startsWith(filter));
-  return { channels: Object.fromEntries(wanted.map(([name, channel]) => [name, countOf(presence, channel, query)])) };
+  const info = infoIn(query.get('info'));
+  const areMembersEnough = filter.startsWith(PRESENCE) && !info.has(SUBSCRIPTIONS);
+  if (info.has(USERS) && !filter.startsWith(PRESENCE)) return presenceOnly();
+  const found = new Map<string, Occupied>();
+  // A client of a presence channel is a member, and each process knows the members of all.
+  const counts = areMembersEnough ? new Map() : await services.subscriptions.ask({ prefixes: spellingsOf(filter) });
+  if (counts instanceof SnoError) return counts;
+  for (const [name, count] of counts) add(found, name, count);
+  for (const channel of services.presence.channels()) {
+    const name = nameOf(PRESENCE, channel, false);
+    if (!found.has(name) && spellingsOf(filter).some((prefix) => name.startsWith(prefix))) add(found, name, 0);
+  }
+  const told = [...found.values()].map((each) => [each.name, countsOf(services, each, info)] as const);
+  return { channels: Object.fromEntries(told) };
 }
 
 /** The answer to `GET /apps/{id}/channels/{name}`. */
-export function channelState(presence: CensusPresence, name: string, query: URLSearchParams): object | SnoError {
-  const channel = presenceName(name)?.channel;
-  if (channel === undefined) return presenceOnly();
-  return { occupied: presence.memberCount(channel) > 0, ...countOf(presence, channel, query) };
+export async function channelState(
+  services: CensusServices,
+  text: string,
+  query: URLSearchParams,
+): Promise<object | SnoError> {
+  const name = parseName(text);
+  if (name === undefined) return new SnoError('parameters_invalid', 'the channel is encrypted, or its name is empty');
+  const { channel, isPresence } = name;
+  const info = infoIn(query.get('info'));
+  if (info.has(USERS) && !isPresence) return presenceOnly();
+  const subscriptions = isPresence && !info.has(SUBSCRIPTIONS) ? 0 : await subscriptionsTo(services, name);
+  if (subscriptions instanceof SnoError) return subscriptions;
+  const occupied = subscriptions > 0 || (isPresence && services.presence.memberCount(channel) > 0);
+  return { occupied, ...countsOf(services, { channel, subscriptions }, info) };
+}
+
+/**
+ * What a request that publishes to a channel asks to be told of it. The message has been published:
+ * what cannot be told is left out.
+ */
+export async function countsBeside(services: CensusServices, text: string, asked: string): Promise<object> {
+  const name = parseName(text);
+  if (name === undefined) return {};
+  const { channel, isPresence } = name;
+  const info = new Set(infoIn(asked));
+  if (!isPresence) info.delete(USERS);
+  const subscriptions = info.has(SUBSCRIPTIONS) ? await subscriptionsTo(services, name) : 0;
+  if (subscriptions instanceof SnoError) info.delete(SUBSCRIPTIONS);
+  return countsOf(services, { channel, subscriptions: Number(subscriptions) }, info);
 }
 
 /** The answer to `GET /apps/{id}/channels/{name}/users`. */
-export function channelUsers(presence: CensusPresence, name: string): object | SnoError {
-  const channel = presenceName(name)?.channel;
-  if (channel === undefined) return presenceOnly();
-  return { users: [...presence.members(channel)].map(({ id }) => ({ id })) };
+export function channelUsers({ presence }: CensusServices, text: string): object | SnoError {
+  const name: PusherName | undefined = parseName(text);
+  if (name?.isPresence !== true) return presenceOnly();
+  return { users: [...presence.members(name.channel)].map(({ id }) => ({ id })) };
 }
 
-function presenceName(text: string): PusherName | undefined {
-  const name = parseName(text);
-  return name?.isPresence === true ? name : undefined;
+/** Counts the subscriptions under a name, in both spellings. */
+async function subscriptionsTo(
+  { subscriptions }: CensusServices,
+  { name, channel }: PusherName,
+): Promise<number | SnoError> {
+  const counts = await subscriptions.ask({ channel, prefixes: spellingsOf(name) });
+  if (counts instanceof SnoError) return counts;
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
 }
 
-function countOf(presence: CensusPresence, channel: string, query: URLSearchParams): object {
-  const isAsked = (query.get('info') ?? '').split(',').includes('user_count');
-  return isAsked ? { user_count: presence.memberCount(channel) } : {};
+/** A channel that clients know by both spellings is told by its plain name. */
+function add(found: Map<string, Occupied>, name: string, count: number): void {
+  const parsed = parseName(name);
+  const { channel, isSpelled } = parsed ?? { channel: name, isSpelled: false };
+  const plain = parsed === undefined ? name : nameOf(parsed.prefix, channel, false);
+  const known = found.get(plain);
+  if (known === undefined) {
+    found.set(plain, { name, channel, subscriptions: count });
+    return;
+  }
+  known.subscriptions += count;
+  if (!isSpelled) known.name = name;
+}
+
+function countsOf(
+  { presence }: CensusServices,
+  { channel, subscriptions }: Pick<Occupied, 'channel' | 'subscriptions'>,
+  info: ReadonlySet<string>,
+): object {
+  return {
+    ...(info.has(USERS) ? { [USERS]: presence.memberCount(channel) } : {}),
+    ...(info.has(SUBSCRIPTIONS) ? { [SUBSCRIPTIONS]: subscriptions } : {}),
+  };
+}
+
+function infoIn(text: string | null): ReadonlySet<string> {
+  return new Set((text ?? '').split(','));
 }
 
 function presenceOnly(): SnoError {
-  const message = 'Snö counts the members of presence channels only: name one, or filter_by_prefix=presence-';
-  return new SnoError('parameters_invalid', message);
+  return new SnoError(
+    'parameters_invalid',
+    'only presence channels have users: name one, or pass filter_by_prefix=presence-',
+  );
 }

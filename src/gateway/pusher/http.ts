@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ANONYMOUS } from '../../access/access.ts';
+import { isSocketId } from '../../channels/published.ts';
 import { SnoError, toldToClient } from '../../errors.ts';
 import { networkOf, type Proxies } from '../../http/address.ts';
 import type { ProblemCode } from '../../http/problem.ts';
@@ -12,9 +13,17 @@ import type { Publication } from '../../postgres/publisher.ts';
 import type { ConnectionAcceptor } from '../accept/acceptor.ts';
 import { allowPage, isFromOwnPage, preflight } from '../cors.ts';
 import { bearerOf, cookieOf } from '../credentials.ts';
-import { batchOf, isSignedBody, publicationsOf, signatureProblem } from './api-request.ts';
+import {
+  type Asked,
+  askedOf,
+  askedOfBatch,
+  batchOf,
+  isSignedBody,
+  publicationsOf,
+  signatureProblem,
+} from './api-request.ts';
 import { subscriptionText } from './app.ts';
-import { type CensusPresence, channelState, channelUsers, occupiedChannels } from './census.ts';
+import { type CensusServices, channelState, channelUsers, countsBeside, occupiedChannels } from './census.ts';
 import { statusOf } from './codes.ts';
 import type { PusherServices } from './connection.ts';
 import { DECIDED_BY_APP } from './credential.ts';
@@ -28,14 +37,14 @@ const AUTH_BODY_BYTES_MAX = 64 * 1024;
 export const API_BODY_BYTES_MAX = 32 * 1024 * 1024;
 const API_PATH = /^\/apps\/[^/?]+\/(batch_)?events(\?|$)/;
 const AUTH_HEADERS = 'authorization, content-type, x-csrf-token, x-requested-with, x-socket-id, x-xsrf-token';
-const SOCKET_ID = /^\d+\.\d+$/;
 
 export interface PusherHttpServices extends PusherServices {
   readonly proxies: Proxies;
   readonly acceptor: Pick<ConnectionAcceptor, 'confirmUpgrade'>;
   /** The cookie that carries the token. Undefined: none does. */
   readonly cookie: string | undefined;
-  readonly presence: PusherServices['presence'] & CensusPresence;
+  readonly presence: PusherServices['presence'] & CensusServices['presence'];
+  readonly subscriptions: CensusServices['subscriptions'];
   /** Resolves when the messages are committed. */
   readonly publish: (messages: readonly Publication[]) => Promise<void>;
 }
@@ -75,17 +84,28 @@ export class PusherHttp {
       scope.post(AUTH_PATH, { bodyLimit: AUTH_BODY_BYTES_MAX }, (request, reply) => this.#auth(request, reply, port));
       const onRequest = (request: FastifyRequest, reply: FastifyReply) => this.#checkSignature(request, reply, port);
       const options = { bodyLimit: API_BODY_BYTES_MAX, onRequest };
-      const { presence } = this.#services;
-      const ask = (path: string, answer: (name: string, query: URLSearchParams) => object | SnoError) =>
-        scope.get(`/apps/:id/channels${path}`, { onRequest, exposeHeadRoute: false }, ({ params, url }, reply) => {
-          const found = answer((params as { name?: string }).name ?? '', new URLSearchParams(url.split('?', 2)[1]));
+      type Answer = (name: string, query: URLSearchParams) => object | SnoError | Promise<object | SnoError>;
+      const ask = (path: string, answer: Answer) =>
+        scope.get(`/apps/:id/channels${path}`, { onRequest, exposeHeadRoute: false }, async (request, reply) => {
+          const { name = '' } = request.params as { name?: string };
+          const found = await answer(name, new URLSearchParams(request.url.split('?', 2)[1]));
           return found instanceof SnoError ? this.#answer(reply, found) : send(reply, 200, found);
         });
-      ask('', (_name, query) => occupiedChannels(presence, query));
-      ask('/:name', (name, query) => channelState(presence, name, query));
-      ask('/:name/users', (name) => channelUsers(presence, name));
-      scope.post('/apps/:id/events', options, (request, reply) => this.#publish(request, reply, publicationsOf));
-      scope.post('/apps/:id/batch_events', options, (request, reply) => this.#publish(request, reply, batchOf));
+      ask('', (_name, query) => occupiedChannels(this.#services, query));
+      ask('/:name', (name, query) => channelState(this.#services, name, query));
+      ask('/:name/users', (name) => channelUsers(this.#services, name));
+      scope.post('/apps/:id/events', options, async (request, reply) =>
+        this.#publish(request, reply, publicationsOf, async (body) => {
+          const asked = askedOf(body);
+          return asked && { channels: Object.fromEntries(await this.#countsOf(asked)) };
+        }),
+      );
+      scope.post('/apps/:id/batch_events', options, async (request, reply) =>
+        this.#publish(request, reply, batchOf, async (body) => {
+          const asked = askedOfBatch(body);
+          return asked && { batch: (await this.#countsOf(asked)).map(([, counts]) => counts) };
+        }),
+      );
     });
   }
 
@@ -99,7 +119,7 @@ export class PusherHttp {
     if (bearer === undefined && token !== undefined && !isFromOwnPage(raw)) return port.refuse(reply, 'origin_refused');
     const { socketId, channel } = authQuestion(headers['content-type'], body);
     const name = channel === undefined ? undefined : parseName(channel);
-    if (socketId === undefined || !SOCKET_ID.test(socketId) || name?.isPrivate !== true || name.user !== undefined)
+    if (socketId === undefined || !isSocketId(socketId) || name?.isPrivate !== true || name.user !== undefined)
       return this.#answer(
         reply,
         new SnoError('parameters_invalid', 'socket_id and the channel_name of a private channel are needed'),
@@ -134,6 +154,7 @@ export class PusherHttp {
     { raw, body }: FastifyRequest,
     reply: FastifyReply,
     read: (body: Buffer) => readonly Publication[] | SnoError,
+    answerTo: (body: Buffer) => Promise<object | undefined>,
   ): Promise<FastifyReply> {
     const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
     if (!isSignedBody(raw.url ?? '', bytes))
@@ -154,7 +175,13 @@ export class PusherHttp {
       this.#services.logger.warn({ error: (error as Error).message, hint }, 'a request to publish failed');
       return this.#answer(reply, new SnoError('try_again', 'the database did not take the messages'));
     }
-    return send(reply, 200, {});
+    return send(reply, 200, (await answerTo(bytes)) ?? {});
+  }
+
+  #countsOf(asked: readonly Asked[]): Promise<readonly (readonly [string, object])[]> {
+    const tell = async ({ channel, info }: Asked) =>
+      [channel, await countsBeside(this.#services, channel, info)] as const;
+    return Promise.all(asked.map(tell));
   }
 
   #answer(reply: FastifyReply, error: SnoError): FastifyReply {

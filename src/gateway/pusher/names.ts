@@ -84,6 +84,11 @@ export function nameOf(prefix: Prefix, channel: string, isSpelled: boolean): str
   return `${prefix}${isSpelled ? spelled(channel) : channel}`;
 }
 
+/** The forms that a text has, or may have, as a part of names that clients know. */
+export function spellingsOf(text: string): readonly string[] {
+  return [...new Set([text, plain(text), spelled(text)])];
+}
+
 function spelled(channel: string): string {
   const name = channel.replaceAll('~', '%7E');
   return SPELLINGS.reduce((text, [other, own]) => text.replaceAll(own, other), name);
