@@ -5,6 +5,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class TcpProxy {
   /** While true, each new connection is cut at once. */
   isDown = false;
+  /** Number of connections that were cut at once. */
+  refused = 0;
   readonly #target: () => number;
   readonly #server: Server;
   readonly #links = new Set<Link>();
@@ -39,6 +41,7 @@ export class TcpProxy {
 
   #accept(client: Socket): void {
     if (this.isDown) {
+      this.refused++;
       client.destroy();
       return;
     }
