@@ -1,5 +1,6 @@
 /**
- * docs/settings.md, docs/errors.md and docs/expressions.md are generated from the code.
+ * docs/settings.md, docs/errors.md, docs/expressions.md and docs/metrics.md are generated from the
+ * code.
  * `npm run docs` writes them.
  */
 import { readFileSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { flagOf, SETTING_GROUPS, type SettingName } from '../src/config/settings
 import { ERRORS } from '../src/errors.ts';
 import { LIMITS } from '../src/metrics/metrics.ts';
 import { expressionsPage } from './support/expressions-page.ts';
+import { metricsPage } from './support/metrics-page.ts';
 
 const WRITTEN_BY = '<!-- Written by `npm run docs`; change the source instead. -->';
 
@@ -79,8 +81,9 @@ test.each([
   ['settings.md', settingsPage],
   ['errors.md', errorsPage],
   ['expressions.md', () => expressionsPage(WRITTEN_BY)],
+  ['metrics.md', () => metricsPage(WRITTEN_BY)],
 ])('docs/%s is up to date', async (file, page) => {
-  await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
+  await expect(await page()).toMatchFileSnapshot(`../docs/${file}`);
 });
 
 test('docs/security.md lists every limit, with settings and codes that exist, and a test that reaches it', () => {

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createMetrics } from '../../src/metrics/metrics.ts';
 import { BlocksFor } from '../docs/pages.ts';
+import { metricsByName } from '../support/metrics-page.ts';
 import { promtool } from './promtool.ts';
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -38,22 +38,8 @@ interface Query {
 const labels = new Map<string, Set<string>>();
 
 beforeAll(async () => {
-  const metrics = createMetrics();
-  metrics.patterns.of('room:{id}').lastEventAt = 1;
-  metrics.commitToSend.observe(1);
-  metrics.accessSeconds.observe(1);
-  metrics.accessChecks.observe(1);
-  metrics.observe({
-    slotWalStatus: () => 'lost',
-    channelViews: () => ({ process: 1, postgres: 1, refused: 1 }),
-  });
-  const text = await metrics.text();
-  for (const [, name = ''] of text.matchAll(/^# TYPE (\w+) /gm)) labels.set(name, new Set(['job', 'instance']));
-  for (const [, name = '', given = ''] of text.matchAll(/^(\w+?)(?:\{(.*)\})? \S+$/gm)) {
-    const known = labels.get(name) ?? new Set(['job', 'instance']);
-    for (const [, label = ''] of given.matchAll(/(\w+)="/g)) known.add(label);
-    labels.set(name, known);
-  }
+  for (const { name, labels: own } of (await metricsByName()).values())
+    labels.set(name, new Set(['job', 'instance', ...own]));
   labels.set('up', new Set(['job', 'instance']));
 });
 
