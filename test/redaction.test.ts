@@ -69,7 +69,7 @@ describe('a line of the log', () => {
     expect(log).not.toMatch(/pa55|w0rd|thirty-two|of-the-operator/);
   });
 
-  test('keeps what is no secret', () => {
+  test('keeps everything that is not a secret', () => {
     const text =
       'the token has expired: see https://db.example:8443/docs?token_kind=jwt. Send `Authorization: Bearer` with it; password authentication failed for user "app"';
     expect(redacted(text)).toBe(text);
@@ -79,7 +79,7 @@ describe('a line of the log', () => {
     expect(JSON.parse(line)).toMatchObject({ code: 'token_invalid', channel: 'room:1', hint: text, msg: 'x' });
   });
 
-  test('takes no time that grows with the square of its length', () => {
+  test('takes time that does not grow with the square of its length', () => {
     for (const piece of ['a.', 'a://', 'eyJ-', '"password', 'postgres://a:', '-----BEGIN PRIVATE KEY-----'])
       redacted(piece.repeat(50_000));
   });

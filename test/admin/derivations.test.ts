@@ -36,7 +36,7 @@ test('settings say where they come from, and never show a secret', () => {
   expect(JSON.stringify(shown)).not.toMatch(/pa55word|thirty-two bytes|token\.of/);
 });
 
-test('equal incidents are counted, and the oldest is forgotten first', () => {
+test('equal incidents are counted, and the oldest is dropped first', () => {
   let now = 0;
   const incidents = new Incidents(() => ++now);
   for (let index = 0; index < INCIDENTS_MAX + 5; index++) incidents.record('error', 'log', { cause: `line ${index}` });

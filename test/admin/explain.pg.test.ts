@@ -96,7 +96,7 @@ describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
     });
   });
 
-  test('the column without a row is named, and no row of others is told', async () => {
+  test('the column without a row is named, and no row of others is shown', async () => {
     const answer = await explain({ channel: 'plain:42', claims: { sub: 'dora' } });
     expect(answer.access).toMatchObject({
       state: 'denied',
@@ -173,7 +173,7 @@ describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
       ['invalid'],
       'a claim level of type integer',
     ],
-  ])('%s is told without a query for rows', async (_, request, states, text) => {
+  ])('%s is reported without a query for rows', async (_, request, states, text) => {
     const { access, needed, verdict } = await explain(request);
     expect(verdict).toBe('refused');
     expect(access?.conditions.map(({ state }) => state).filter((state) => state !== 'ok')).toEqual(states);

@@ -121,7 +121,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     await database.query('drop view channels."cast"; drop cast (text as int)');
   });
 
-  test('a value of several columns is unknown if one of them was not sent', () => {
+  test('a value computed from several columns is unknown if one of them was not sent', () => {
     const told = (view: string, unsent: readonly string[]) => {
       const places = Object.keys(COLUMNS);
       const cells: Cell[] = ['1', ...places.map((name) => (unsent.includes(name) ? UNSENT : 'x'))];

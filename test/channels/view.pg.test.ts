@@ -175,7 +175,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       });
     });
 
-    test('an update of hidden columns is no difference', () => {
+    test('an update of hidden columns makes no difference', () => {
       const bound = boundOf(catalog, 'keyless:{room}');
       const row = tupleOf(cells);
       expect(bound.differs(row, withCell(6, '2020-01-01 00:00:00+00'))).toBe(false);
@@ -189,7 +189,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       expect(bound.differs(keyOnly, row)).toBe(true);
     });
 
-    test('a NULL in a placeholder gives no channel', () => {
+    test('a row with NULL in a placeholder belongs to no channel', () => {
       expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(withCell(2, null))).toBeUndefined();
       expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(tupleOf(cells))).toBe('two:chat:1.0');
     });

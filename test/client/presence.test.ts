@@ -112,7 +112,7 @@ test('refused presence is the error of its handle, and the rows of the channel s
   expect([room.status, room.error?.code, watching.status]).toEqual(['closed', 'closed', 'closed']);
 });
 
-test('members that stay over a lost connection stay the same objects, and changed ones are told', async () => {
+test('members that stay over a lost connection stay the same objects, and changed ones are reported', async () => {
   const client = scene.start();
   const room = presence(client, CHANNEL);
   const told: unknown[] = [];

@@ -212,7 +212,7 @@ describe('events', () => {
 });
 
 describe('positions', () => {
-  test('`position` is told after each commit, message and heartbeat, and never within a commit', async () => {
+  test('`position` is reported after each commit, message and heartbeat, and never within a commit', async () => {
     const client = start();
     const channel = client.channel<Task>(CHANNEL);
     const told: string[] = [];

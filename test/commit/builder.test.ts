@@ -370,7 +370,7 @@ describe('a commit with 100,000 channels', () => {
   const CHANNELS = 100_000;
   const numbers = Array.from({ length: CHANNELS }, (_, number) => number);
 
-  test('sends the end of the commit to known channels only, and forgets the others before', () => {
+  test('sends the end of the commit to followed channels only, and drops the others before', () => {
     const wanted = ['room:5', 'room:77777'];
     for (const channel of wanted) known.add(channel);
     builder = new CommitBuilder(
@@ -401,7 +401,7 @@ describe('a commit with 100,000 channels', () => {
     expect(batches.flatMap(({ marks }) => marks)).toEqual([]);
   });
 
-  test('marks the pattern whose channels it forgets if it does not know who follows them', () => {
+  test('marks the pattern whose channels it drops if it does not know which are followed', () => {
     builder = new CommitBuilder({ append: (batch) => batches.push(batch), knows: () => undefined }, 1e9);
     builder.startEpoch('e-1-1', 100);
     builder.begin(7, 110, 0);

@@ -463,7 +463,7 @@ test(
 );
 
 test(
-  'beyond the bounds of history and memory it is a reset, never a gap',
+  'beyond the bounds of history and memory, the client receives a reset, never a gap',
   async () => {
     const bounds = fc.record({
       journalBytes: fc.integer({ min: 600, max: 6_000 }),

@@ -258,7 +258,7 @@ test('a commit whose parts lie in history, in the journal and ahead comes whole'
   expect(client.got()).toEqual(['subscribed', 1, 2, 3, 4, 5]);
 });
 
-test('beyond the history it is position_too_old, for the clients that it concerns', async () => {
+test('beyond the history, the affected clients receive position_too_old', async () => {
   for (const tellsOldest of [false, true]) {
     start();
     history.tellsOldest = tellsOldest;

@@ -248,7 +248,7 @@ describe('a subscription', () => {
     expect(await client.closed()).toBe(4210);
   });
 
-  test('a refusal that passes is not told; a channel that is void is joined anew', async () => {
+  test('a temporary refusal is not sent; a channel that was reset is joined again', async () => {
     fixture = await start();
     let refusals = 3;
     fixture.access.answer = () => (refusals-- > 0 ? new SnoError('try_again', 'later') : undefined);

@@ -140,7 +140,7 @@ function follow(relay: Relay, instead: Partial<FollowedRelay> = {}): Followed {
   return Object.assign(followed, { following });
 }
 
-test('what is published again while a process searches for its place is no hole', async () => {
+test('messages that are published again while a process searches for its place are not a hole', async () => {
   const relay = await connect('LOST');
   await relay.ensureStream();
   await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10 }), 0);

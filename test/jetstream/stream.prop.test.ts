@@ -310,7 +310,7 @@ beforeEach(
 afterEach(() => void vi.useRealTimers());
 
 test(
-  'every follower gets every row once and in order, and no follower that was there is reset',
+  'every follower receives every row once and in order, and no follower that was connected is reset',
   async () => {
     await fc.assert(
       fc.asyncProperty(

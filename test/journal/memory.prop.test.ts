@@ -62,7 +62,7 @@ test('a deque is a queue', () => {
   );
 });
 
-test('the ring keeps the newest entries within its bounds, and tells what it dropped', () => {
+test('the ring keeps the newest entries within its bounds, and reports what it dropped', () => {
   const channels = fc.array(fc.constantFrom('a0', 'a1', 'b0', 'b1'), { minLength: 1, maxLength: 4 });
   const step = fc.record({ channels, truncated: fc.subarray(['a', 'b']), waitMs: fc.nat(400) });
   fc.assert(
@@ -106,7 +106,7 @@ test('the ring keeps the newest entries within its bounds, and tells what it dro
   );
 });
 
-test('a held log tells what was dropped from it, and a log without holders is forgotten', () => {
+test('a retained log reports what was dropped from it, and a log that nothing retains is removed', () => {
   const journal = new MemoryJournal({ bytesMax: 800, ageMaxMs: 1_000, now: () => 0 });
   const log = journal.retain('a0', 'a', -1);
   for (let index = 0; index < 5; index++) journal.append(makeBatch(1 + index, 10 + index, ['a0']));
@@ -161,7 +161,7 @@ test('a channel name that now belongs to another pattern starts with an empty lo
   expect(journal.entryCount).toBe(0);
 });
 
-test('a log that is created while parts of a commit are already dropped tells so', () => {
+test('a log that is created while parts of a commit are already dropped reports that', () => {
   const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   expect([journal.knows('a0'), journal.knows('a1')]).toEqual([true, false]);

@@ -67,7 +67,7 @@ async function told(): Promise<{ readonly written: number; readonly flushed: num
     : { written: bytesOf(row.written ?? '0/0'), flushed: bytesOf(row.flushed ?? '0/0') };
 }
 
-test('Postgres hears nothing of a commit that JetStream has not confirmed', async () => {
+test('Snö acknowledges no commit to Postgres that JetStream has not confirmed', async () => {
   const client = await reader.client('room:a');
   await has(client, await insert());
   const before = await end();

@@ -168,7 +168,7 @@ function worldOf(processes: number): World {
   return world;
 }
 
-test('whatever is lost and whichever process dies, each one shows the truth within the lease', () => {
+test('whatever message is lost and whichever process dies, each process shows the right members within the lease', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const world = worldOf(PROCESSES);

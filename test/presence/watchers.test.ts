@@ -90,7 +90,7 @@ test('a watcher of a large channel receives its members at its own pace, also th
   expect(socket.messages.filter((message) => message.members !== undefined).length).toBe(1);
 });
 
-test('a watcher that misses a change is told all members again', async () => {
+test('a watcher that misses a change receives all members again', async () => {
   feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
   watchers.add(CHANNEL, watcher);
   for (let id = 0; id < 10_000; id++) {

@@ -88,7 +88,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('an update that changes no projected column is no event', async () => {
+  test('an update that changes no projected column causes no event', async () => {
     await events("insert into cards values (5, 'a', 'x')");
     expect(await events('update cards set hidden = 1 where id = 5')).toEqual([]);
     expect(await events("update cards set title = 'x' where id = 5")).toEqual([]);

@@ -46,7 +46,7 @@ test('a send reaches the other subscribers with its sender, after what was commi
   bob.cut();
 });
 
-test('sends in the same breath as the subscription wait for it; without a token, `from` is null', async () => {
+test('sends right after a subscribe wait for the subscription; without a token, `from` is null', async () => {
   const listener = await enter(here.service, 'cy', {}, 'talk:1');
   const client = await RawClient.open(here.service);
   client.send({ type: 'subscribe', channel: 'talk:1' });
@@ -114,7 +114,7 @@ test('too many sends, and invalid ones, are refused; the connection stays', asyn
   expect(await eve.closed).toBe(4400);
 });
 
-test('members join and leave once, however many connections they have; a reload is no leave', async () => {
+test('members join and leave once, however many connections they have; a reload of the page is not a leave', async () => {
   await shows(ada, 'ada');
   const texts = ada.texts();
   const bob = await enter(here.service, 'bob');
@@ -142,7 +142,7 @@ test('members join and leave once, however many connections they have; a reload 
   reloaded.cut();
 });
 
-test('who watches does not appear; the presence view decides who may, and what is shown', async () => {
+test('a client that watches does not appear; the presence view decides which clients may, and what is shown of them', async () => {
   const watcher = await enter(here.service, 'cy', { presence: 'watch' });
   await shows(watcher, 'ada');
   const eve = await enter(here.service, 'eve');

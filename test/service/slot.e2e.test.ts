@@ -98,7 +98,7 @@ afterEach(async () => {
 });
 
 describe.each(VERSIONS)('Postgres %i', (version) => {
-  test('give_up: an open transaction costs the slot, not the disk', { timeout: 90_000 }, async () => {
+  test('give_up: an open transaction makes Snö drop the slot before the disk fills', { timeout: 90_000 }, async () => {
     const client = await start(version, { ...BOUND, SNO_SLOT_WAL_POLICY: 'give_up' });
     const { position } = await client.subscribe('queue:2');
     await insert(1);

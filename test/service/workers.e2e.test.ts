@@ -260,7 +260,7 @@ test('any worker resumes a TLS session that another worker began', async () => {
   first.destroy();
 });
 
-test('if main is killed, no worker is left', async () => {
+test('if the main process is killed, no worker remains', async () => {
   const workers = await workersOf(here.service.pid);
   await here.service.kill();
   for (const pid of workers) await until(async () => !(await isAlive(pid)), 'the worker has ended');
@@ -291,7 +291,7 @@ describe('a service of its own', () => {
     await until(async () => (await own.metric('sno_connections')) === 0, 'they have left');
   });
 
-  test('a bug in a worker ends the service, as a bug in main does; the next start continues', async () => {
+  test('a bug in a worker ends the service, as a bug in the main process does; the next start continues', async () => {
     const client = await own.client('room:1');
     await own.query(`insert into notes values (1, 1, 'before')`);
     await client.until('the commit', () => client.events('room:1').length === 1);

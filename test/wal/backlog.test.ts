@@ -49,7 +49,7 @@ test('may be drained from within a drain: every packet is passed on once', () =>
   expect(taken).toEqual(Array.from({ length: 10 }, (_, index) => `packet ${index}`));
 });
 
-test('forgets everything when cleared', () => {
+test('is empty after it was cleared', () => {
   const backlog = filled(3);
   backlog.drain(() => false);
   backlog.clear();

@@ -92,7 +92,7 @@ test('a paused socket is not silent: the server gets a status each second, also 
   keepaliveSender.stop();
 });
 
-test('answers a server that asks now and then, and leaves one that asks again and again', () => {
+test('answers a server that asks now and then, and ends the connection to one that asks without pause', () => {
   const { keepaliveSender, sent, failures } = beating();
   keepaliveSender.ready();
   sent.length = 0;

@@ -123,7 +123,7 @@ describe.each(VERSIONS)('between the check of the slot and START_REPLICATION, Po
       'begins a new history',
       ['select sno.next_generation(name, system_identifier, timeline) from sno.slot where name = $slot', ADVANCE],
     ],
-  ])('the slot %s: no commit is lost in silence', async (_how, statements) => {
+  ])('the slot %s: no commit is lost silently', async (_how, statements) => {
     const { consumer, stream } = gated();
     await stream.start();
     await insert(database, 1);

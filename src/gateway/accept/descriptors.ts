@@ -1,7 +1,7 @@
 /**
  * Keeps file descriptors free. Each client uses one. The admin port, Postgres and files need some
- * too, and a process without a free one cannot answer a probe. So a gateway closes client sockets
- * beyond what leaves those free.
+ * too: a process without a free descriptor cannot answer a probe. So a gateway closes client
+ * sockets that would take the reserved ones.
  */
 import { readdirSync } from 'node:fs';
 import type { Logger } from '../../logger.ts';

@@ -142,7 +142,7 @@ describe('the connection', () => {
     expect(machine.feed(timer('reconnect'), { type: 'wake' }).effects).toEqual([]);
   });
 
-  test('a token that the server could not check is not a refused token', () => {
+  test('a token that the server could not check does not count as refused', () => {
     const unverifiable: ServerFrame = { type: 'error', code: 'token_unverifiable', message: 'no keys' };
     const machine = open('fixed').hear(unverifiable).feed(lost(4401));
     expect(machine.effect('retry')).toMatchObject({ slow: true });

@@ -108,7 +108,7 @@ describe('a channel', () => {
     expect(machine.delivered).toContainEqual({ kind: 'reset', reason: 'snapshot_requested' });
   });
 
-  test('is forgotten once its unsubscribe is answered, by any answer', () => {
+  test('is removed once its unsubscribe is answered, by any answer', () => {
     const answers: readonly ServerFrame[] = [
       { type: 'unsubscribed', channel: CHANNEL, code: 'client' },
       { type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' },
