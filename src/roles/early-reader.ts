@@ -70,6 +70,10 @@ export class EarlyReader implements TransactionReader {
     if (!this.#isVoid) this.#recording.log.rest();
   }
 
+  get isUseful(): boolean {
+    return !this.#isVoid;
+  }
+
   commit({ begin, commit }: StreamedCommit): CommitSteps | undefined {
     // questions about joined rows wait without holding the stream, and no commit may overtake them
     if (this.#isVoid || this.#isWaiting()) return undefined;

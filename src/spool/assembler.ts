@@ -13,6 +13,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
+import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
 import { SpoolLog } from './log.ts';
 import type { CommitSteps, TransactionReader } from './reader.ts';
@@ -55,6 +56,8 @@ export class TransactionAssembler implements WalHandler {
   #current: OpenTransaction | undefined;
   /** The transaction that is being passed on. */
   #passing: OpenTransaction | undefined;
+  /** Bytes of commits that were passed on since the last flush. */
+  #unflushedBytes = 0;
   /** Nothing is passed on until the next stream. */
   #isBroken = false;
   /** Grows with each stream. */
@@ -99,7 +102,12 @@ export class TransactionAssembler implements WalHandler {
     if (!this.#isBroken) this.#next.keepalive(end);
   }
 
+  /**
+   * The stream also flushes when it has delivered what arrived together. So small commits go on
+   * together, as if they had come whole.
+   */
   flush(): void {
+    this.#unflushedBytes = 0;
     if (!this.#isBroken) this.#next.flush();
   }
 
@@ -196,25 +204,26 @@ export class TransactionAssembler implements WalHandler {
 
   /** Passes a transaction on, a chunk in each turn of the loop. */
   async #pass(transaction: OpenTransaction, commit: StreamedCommit): Promise<void> {
-    // Earlier messages may still wait to be flushed.
-    this.#next.flush();
-    await this.#ready();
-    if (this.#passing !== transaction) return;
     const reader = transaction.takeReader();
     try {
+      // What was read early must not overtake earlier messages that wait. Messages that are read
+      // again wait behind them.
+      if (reader?.isUseful === true) this.flush();
+      await this.#ready();
+      if (this.#passing !== transaction) return;
       const steps = reader?.commit(commit) ?? this.#again(transaction, commit);
       if (steps.begin()) {
         for (let index = 0; index < steps.log.count; index++) {
           const chunk = await this.#chunk(steps, index);
           if (chunk === undefined || this.#passing !== transaction) return;
           steps.chunk(chunk);
-          this.#next.flush();
+          this.#unflushedBytes += chunk.length;
+          if (this.#unflushedBytes >= READ_BYTES_MAX) this.flush();
           await turn();
           await this.#ready();
           if (this.#passing !== transaction) return;
         }
         steps.end();
-        this.#next.flush();
       }
     } finally {
       reader?.close();

@@ -14,6 +14,8 @@ export interface TransactionReader {
   cut(mark: number): void;
   /** Call when nothing is added for a while. */
   rest(): void;
+  /** Whether `commit` can return something, unless earlier messages wait. */
+  readonly isUseful: boolean;
   /**
    * Call when the transaction has committed. Returns the result, to be applied step by step.
    * Undefined: the messages must be read again.

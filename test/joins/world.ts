@@ -6,6 +6,7 @@ import { createLogger } from '../../src/logger.ts';
 import { type Service, startService } from '../../src/main.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { setUpFor } from '../support/service-role.ts';
+import { until } from '../support/wait.ts';
 
 type Data = Readonly<Record<string, unknown>>;
 
@@ -43,10 +44,15 @@ export interface World {
   readonly log: readonly string[];
   /** `alone`: over a connection of its own. */
   follow(channel: string, alone?: boolean): Follower;
+  /** How often the subscribers of a view that joins were reset, whatever the reason. */
+  joinResets(): Promise<number>;
   end(): Promise<void>;
 }
 
-export async function world(database: TestDatabase, settings: Readonly<Record<string, string>> = {}): Promise<World> {
+export async function world(
+  database: Pick<TestDatabase, 'url' | 'name'>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<World> {
   const log: string[] = [];
   const logger = createLogger('info', { write: (line: string) => void log.push(line) });
   const url = await setUpFor(database.url, 'sno');
@@ -70,9 +76,31 @@ export async function world(database: TestDatabase, settings: Readonly<Record<st
       if (alone || clients.length === 0) clients.unshift(connect(`ws://127.0.0.1:${service.port}/v1`, { WebSocket }));
       return new Follower(clients[0] as SnoClient, channel);
     },
+    async joinResets() {
+      const text = await (await fetch(`http://127.0.0.1:${service.adminPort}/metrics`)).text();
+      const counts = text.matchAll(/^sno_join_resets_total\{.*\} (\d+)$/gm);
+      return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+    },
     async end() {
       for (const client of clients) await client.close();
       await service.stop();
     },
   };
+}
+
+/** Resolves when Postgres has sent everything that was committed before to the service. */
+export async function sent(database: TestDatabase): Promise<void> {
+  const { rows } = await database.query<{ lsn: string }>('select pg_current_wal_lsn() as lsn');
+  const behind = `select from pg_stat_replication join pg_replication_slots on active_pid = pid
+    where slot_name = '${database.name}' and sent_lsn < '${rows[0]?.lsn}'`;
+  await until(async () => (await database.query(behind)).rowCount === 0, 'everything was sent');
+}
+
+/** Something that others wait for. */
+export function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
 }

@@ -63,6 +63,10 @@ class CopyingReader implements TransactionReader {
     if (!this.#isVoid) this.#log.rest();
   }
 
+  get isUseful(): boolean {
+    return !this.#isVoid;
+  }
+
   commit({ begin, commit }: { readonly begin: Buffer; readonly commit: Buffer }) {
     if (this.#isVoid) return undefined;
     return {

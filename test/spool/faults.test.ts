@@ -28,6 +28,7 @@ test.each([
         mark: () => undefined,
         cut: () => undefined,
         rest: () => undefined,
+        isUseful: false,
         commit: () => undefined,
         close: () => undefined,
       }),
