@@ -155,8 +155,8 @@ const cellsOf = (tuple: Tuple) =>
     kind === TEXT ? tuple.buffer.toString('utf8', tuple.starts[at] as number, tuple.ends[at] as number) : null,
   );
 
-/** A part that is left out on purpose. */
-type Mutant = 'undo' | 'apply' | undefined;
+/** A part that is left out on purpose. `overlap`: a snapshot counts as a beginning of the commits. */
+type Mutant = 'undo' | 'apply' | 'overlap' | undefined;
 
 function play(seed: number, mutant: Mutant): void {
   const random = new Draw(seed);
@@ -168,6 +168,7 @@ function play(seed: number, mutant: Mutant): void {
   const stage = new JoinStage({
     joins: () => joins,
     givenUp: () => new Map(),
+    changeOf: () => undefined,
     isFresh: () => true,
     rowsMax: 1_000,
     sink: { redefined: () => undefined, touched: () => undefined },
@@ -189,6 +190,7 @@ function play(seed: number, mutant: Mutant): void {
     const end = Math.min(commits.length, at + random.int(1, 4));
     const later = commits.slice(at, Math.min(commits.length, end + random.int(0, 6)));
     const seen = seenBy(random, later);
+    const undone = mutant === 'overlap' ? seen.filter((commit, index) => commit === later[index]) : seen;
     const snapshot = copyState(state);
     for (const change of seen.flat()) applyTo(snapshot, change);
     const changes = commits
@@ -206,7 +208,7 @@ function play(seed: number, mutant: Mutant): void {
       if (mutant !== 'undo')
         undo(
           found,
-          seen.flat().flatMap((change) => known(change) ?? []),
+          undone.flat().flatMap((change) => known(change) ?? []),
         );
       for (const [index, lookups] of found) for (const [value, rows] of lookups) index.fill(value, rows);
     }
@@ -269,7 +271,7 @@ test('joined rows are exact at each commit, whatever later snapshot answered', (
   for (let seed = 1; seed <= SEEDS; seed++) play(seed, undefined);
 });
 
-test.each(['undo', 'apply'] as const)('a mutant without %s is caught', (mutant) => {
+test.each(['undo', 'apply', 'overlap'] as const)('a mutant without %s is caught', (mutant) => {
   const seeds = Array.from({ length: 30 }, (_, seed) => seed + 1);
   const isCaught = (seed: number) => {
     try {

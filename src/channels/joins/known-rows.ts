@@ -18,7 +18,7 @@ export interface Change {
 export type RowSet = Map<string, Row>;
 
 interface KnownLookup {
-  readonly rows: RowSet;
+  rows: RowSet;
   /** Approximate bytes. */
   bytes: number;
   isUsed: boolean;
@@ -110,13 +110,22 @@ export class KnownIndex {
     if (newRow !== undefined) this.#set(newRow, newRow);
   }
 
-  /** Empties all lookups after a TRUNCATE of the table. */
-  truncate(): void {
-    for (const lookup of this.#lookups.values()) {
-      lookup.rows.clear();
+  /**
+   * The table has no rows any more. Returns a function that takes it back, as long as the same
+   * lookups are known.
+   */
+  truncate(): () => void {
+    const before = [...this.#lookups.values()].map((lookup) => ({ lookup, rows: lookup.rows, bytes: lookup.bytes }));
+    const bytes = this.#bytes;
+    for (const { lookup } of before) {
+      lookup.rows = new Map();
       lookup.bytes = LOOKUP_BYTES;
     }
-    this.#bytes = LOOKUP_BYTES * this.#lookups.size;
+    this.#bytes = LOOKUP_BYTES * before.length;
+    return () => {
+      for (const { lookup, ...was } of before) Object.assign(lookup, was);
+      this.#bytes = bytes;
+    };
   }
 
   clear(): void {

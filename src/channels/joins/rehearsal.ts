@@ -10,7 +10,6 @@ import { RowError } from '../values/row-error.ts';
 import { type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
 import { type JoinedView, UnknownRows } from './joined-view.ts';
 import type { Joins } from './joins.ts';
-import type { Change } from './known-rows.ts';
 import type { WindowEntry } from './window.ts';
 
 class CollectedRows implements RowsToAsk {
@@ -67,17 +66,17 @@ export interface RehearsalOptions {
 
 /** Leaves the known rows unchanged. */
 export function rehearse(entries: Iterable<WindowEntry>, options: RehearsalOptions): readonly RowsToAsk[] {
-  const applied: Change[] = [];
+  const undo: (() => void)[] = [];
   try {
-    return [...collect(entries, applied, options).values()];
+    return [...collect(entries, undo, options).values()];
   } finally {
-    for (const { table, oldRow, newRow } of applied.reverse()) table.apply(newRow, oldRow);
+    for (const takeBack of undo.reverse()) takeBack();
   }
 }
 
 function collect(
   entries: Iterable<WindowEntry>,
-  applied: Change[],
+  undo: (() => void)[],
   { joins, answers, rowsMax, without }: RehearsalOptions,
 ): ReadonlyMap<JoinedView, CollectedRows> {
   const found = new Map<JoinedView, CollectedRows>();
@@ -92,7 +91,7 @@ function collect(
     if (before !== undefined) rows.add(before, commit);
     if (after !== undefined) rows.add(after, commit);
   };
-  for (const { xid, isFresh, table, change } of entries) {
+  for (const { xid, isFresh, table, change, isTruncate } of entries) {
     if (xid !== commit) {
       commit = xid;
       evaluation.begin();
@@ -100,8 +99,9 @@ function collect(
     }
     const views = joins.viewsOf(table).filter((view) => view.asked !== undefined && !broken.has(view));
     if (change === undefined) {
-      // the known rows of joined tables are wrong from here on
-      for (const view of views) if (view.placesOf(table).join() !== '0') broken.add(view);
+      // without its joined rows, a view is reset; after a TRUNCATE its next commit is evaluated again
+      for (const view of views) if (view.placesOf(table).join() !== '0') (isTruncate ? ended : broken).add(view);
+      if (isTruncate) for (const index of table.indexes) undo.push(index.truncate());
       continue;
     }
     const evaluated: Evaluated[] = [];
@@ -110,7 +110,7 @@ function collect(
       guarded(view, ended, () => evaluated.push(evaluation.before(view, change)));
     }
     table.apply(change.oldRow, change.newRow);
-    applied.push(change);
+    undo.push(() => table.apply(change.newRow, change.oldRow));
     for (const each of evaluated) guarded(each.view, ended, () => evaluation.after(each, emit));
   }
   return found;

@@ -20,8 +20,10 @@ export interface WindowEntry {
   /** Whether its commit is handled for the first time. */
   readonly isFresh: boolean;
   readonly table: KnownTable;
-  /** Undefined for a TRUNCATE, a redefinition, or an unreadable row. */
+  /** Undefined: it cannot be undone. */
   readonly change: Change | undefined;
+  /** Without a change: a TRUNCATE, or else a redefinition or a row that cannot be read. */
+  readonly isTruncate: boolean;
 }
 
 export interface WindowOptions {
@@ -36,6 +38,8 @@ export class Window implements ChangeHandler {
   readonly #rows = new Map<number, WalRows>();
   #joins: Joins | undefined;
   #entries: WindowEntry[] = [];
+  /** Entries before this one are of messages before the one that `changeOf` was called for. */
+  #next = 0;
   /** Number of messages read so far. */
   #count = 0;
   #xid = 0;
@@ -72,7 +76,7 @@ export class Window implements ChangeHandler {
     this.#relations.clear();
     this.#rows.clear();
     this.#joins = undefined;
-    this.#entries = [];
+    this.#setEntries([]);
     this.#blindUntil = 0;
     this.#marker = undefined;
     this.#expected = undefined;
@@ -94,6 +98,17 @@ export class Window implements ChangeHandler {
     return this.#expected === undefined;
   }
 
+  /**
+   * The change of this message, which is not before that of the last call. Undefined: it was not
+   * read, or not by these definitions.
+   */
+  changeOf(message: number, table: KnownTable): Change | undefined {
+    while (this.#next < this.#entries.length && (this.#entries[this.#next] as WindowEntry).message < message)
+      this.#next++;
+    const entry = this.#entries[this.#next];
+    return entry?.message === message && entry.table === table ? entry.change : undefined;
+  }
+
   /** Drops the messages before this number. Returns the transactions of their changes. */
   pass(message: number): Iterable<number> {
     let count = 0;
@@ -103,7 +118,7 @@ export class Window implements ChangeHandler {
       xids.add(entry.xid);
       count++;
     }
-    if (count > 0) this.#entries = this.#entries.slice(count);
+    if (count > 0) this.#setEntries(this.#entries.slice(count));
     return xids;
   }
 
@@ -133,7 +148,7 @@ export class Window implements ChangeHandler {
   truncate(relations: readonly Relation[]): void {
     for (const { oid } of relations) {
       const table = this.#joins?.table(oid);
-      if (table !== undefined) this.#push(table, undefined);
+      if (table !== undefined) this.#push(table, undefined, true);
     }
   }
 
@@ -158,7 +173,7 @@ export class Window implements ChangeHandler {
     if (joins === this.#joins) return;
     this.#joins = joins;
     this.#blindUntil = this.#count;
-    this.#entries = [];
+    this.#setEntries([]);
     this.#rows.clear();
     for (const relation of this.#relations.values()) this.#bind(relation);
   }
@@ -181,7 +196,12 @@ export class Window implements ChangeHandler {
     }
   }
 
-  #push(table: KnownTable, change: Change | undefined): void {
-    this.#entries.push({ message: this.#count, xid: this.#xid, isFresh: this.#isFresh, table, change });
+  #push(table: KnownTable, change: Change | undefined, isTruncate = false): void {
+    this.#entries.push({ message: this.#count, xid: this.#xid, isFresh: this.#isFresh, table, change, isTruncate });
+  }
+
+  #setEntries(entries: WindowEntry[]): void {
+    this.#entries = entries;
+    this.#next = 0;
   }
 }

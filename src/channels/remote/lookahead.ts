@@ -59,6 +59,8 @@ export interface JoinPreparer {
   prepare(chunkEnd: number): Promise<void> | undefined;
   /** The joined rows of prepared messages that Postgres must evaluate. */
   rowsToAsk(chunkEnd: number): readonly RowsToAsk[];
+  /** The message with this number is passed on next. */
+  passes(message: number): void;
   /** The messages before this number have been passed on. */
   passed(message: number, bytes: number): void;
 }
@@ -174,11 +176,13 @@ export class Lookahead {
         if (!answered) return;
       }
       let bytes = 0;
+      let number = this.#passed;
       for (const { buffer, start } of this.#messages.splice(0, count)) {
         bytes += buffer.length;
+        joins.passes(number++);
         next.message(buffer, start, buffer.length);
       }
-      this.#passed += count;
+      this.#passed = number;
       this.#bytes -= bytes;
       joins.passed(this.#passed, bytes);
       answers.clear();
