@@ -26,3 +26,12 @@ test('commits that arrive after the snapshot are compared until its seam', () =>
   expect(order.isKept).toBe(false);
   expect(ended.isKept).toBe(true);
 });
+
+test('commits are compared beyond the largest 32-bit xid', () => {
+  const touched = new TouchedCommits();
+  // 4294967290, and 4 after the xids began anew
+  for (const xid of [4_294_967_290, 4]) touched.add('v', xid);
+  expect(touched.watch('v', new Visibility('4294967290:4294967302:4294967290')).isKept).toBe(false);
+  expect(touched.watch('v', new Visibility('4294967300:4294967302:4294967300')).isKept).toBe(true);
+  expect(touched.watch('v', new Visibility('4294967302:4294967302:')).isKept).toBe(true);
+});
