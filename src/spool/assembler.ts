@@ -206,7 +206,7 @@ export class TransactionAssembler implements WalHandler {
   async #pass(transaction: OpenTransaction, commit: StreamedCommit): Promise<void> {
     const reader = transaction.takeReader();
     try {
-      // What was read early must not overtake earlier messages that wait. Messages that are read
+      // Effects that were read early must not overtake messages that wait. Messages that are read
       // again wait behind them.
       if (reader?.isUseful === true) this.flush();
       await this.#ready();

@@ -155,7 +155,9 @@ const cellsOf = (tuple: Tuple) =>
     kind === TEXT ? tuple.buffer.toString('utf8', tuple.starts[at] as number, tuple.ends[at] as number) : null,
   );
 
-/** A part that is left out on purpose. `overlap`: a snapshot counts as a beginning of the commits. */
+/**
+ * A part that is left out on purpose. `overlap`: a snapshot counts as a beginning of the commits.
+ */
 type Mutant = 'undo' | 'apply' | 'overlap' | undefined;
 
 function play(seed: number, mutant: Mutant): void {

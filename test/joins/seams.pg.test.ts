@@ -28,7 +28,7 @@ const SCHEMA = `
 /** Commits wait for a standby only if their session wants that. */
 const SERVER = { synchronous_standby_names: 'nobody', synchronous_commit: 'local' };
 
-/** Whatever a snapshot sees, it counts as a beginning of the WAL. */
+/** A snapshot counts as a beginning of the WAL, whichever commits it sees. */
 type Mutant = 'before the snapshot' | 'after the snapshot' | 'before the lookups' | undefined;
 
 describe.each(VERSIONS)('Postgres %i', (version) => {

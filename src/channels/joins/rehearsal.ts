@@ -99,7 +99,7 @@ function collect(
     }
     const views = joins.viewsOf(table).filter((view) => view.asked !== undefined && !broken.has(view));
     if (change === undefined) {
-      // without its joined rows, a view is reset; after a TRUNCATE its next commit is evaluated again
+      // without its joined rows, a view is reset; after a TRUNCATE, its next commit is evaluated
       for (const view of views) if (view.placesOf(table).join() !== '0') (isTruncate ? ended : broken).add(view);
       if (isTruncate) for (const index of table.indexes) undo.push(index.truncate());
       continue;
