@@ -33,12 +33,21 @@ function statesOf(text: string): ReadonlyMap<string, string> {
 
 const sorted = (row: Record<string, unknown>) => Object.fromEntries(Object.entries(row).sort());
 
-/** Writes random transactions until all are committed; some fail, as they conflict. */
-async function write(database: TestDatabase, random: Draw, commits: number): Promise<void> {
+/** Writes random transactions. Some fail, as they conflict. Returns how many were committed. */
+async function write(database: TestDatabase, random: Draw, transactions: number): Promise<number> {
   const client = await database.connect();
   await client.query("set lock_timeout = '100ms'; set deadlock_timeout = '50ms'");
-  for (let commit = 0; commit < commits; commit++)
-    await client.query(`begin; ${randomTransaction(random).join(';')}; commit`).catch(() => client.query('rollback'));
+  let committed = 0;
+  for (let count = 0; count < transactions; count++)
+    await client.query(`begin; ${randomTransaction(random).join(';')}; commit`).then(
+      () => committed++,
+      () => client.query('rollback'),
+    );
+  return committed;
+}
+
+function tell(version: number, how: string, commits: number): void {
+  process.stdout.write(`joins: Postgres ${version}, seed ${SEED}, ${VIEWS} views, ${commits} commits ${how}\n`);
 }
 
 async function createViews(database: TestDatabase, random: Draw): Promise<RandomView[]> {
@@ -64,15 +73,16 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       const writers = Array.from({ length: 8 }, (_, index) =>
         write(database, new Draw(SEED * 100 + index), COMMITS / 4),
       );
-      const written = Promise.all(writers).then(() => {
+      const written = Promise.all(writers).then((counts) => {
         isWriting = false;
+        return counts.reduce((sum, count) => sum + count, 0);
       });
       while (isWriting) {
         const follower = here.follow(random.pick(names), true);
         followers.push(follower);
         await follower.view.ready;
       }
-      await written;
+      tell(version, 'with 8 writers', await written);
       const { rows } = await database.query<{ states: string }>(selectAll(views));
       const end = statesOf(rows[0]?.states as string);
       for (const follower of followers) {
@@ -115,6 +125,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         if (xid === null) continue;
         expected.push({ xid: Number(BigInt(xid) & 0xffff_ffffn), states: statesOf(states) });
       }
+      tell(version, 'one after the other', expected.length);
       const end = expected.at(-1)?.states as ReadonlyMap<string, string>;
       const faults: string[] = [];
       for (const [name, follower] of followers) {
