@@ -1,5 +1,6 @@
 /** Finds claims in a token, and matches them with columns of an access view. */
-import { isText } from '../channels/values/value-text.ts';
+import type { ClaimValue } from '../channels/events.ts';
+import { canonicalTest, isText } from '../channels/values/value-text.ts';
 import type { Claims } from './access.ts';
 
 /**
@@ -39,6 +40,15 @@ export function claimTexts(claim: unknown): readonly string[] {
 /** Larger integers were rounded when the token was read: they may be another user's. */
 function isExact(item: unknown): boolean {
   return typeof item === 'number' && (!Number.isInteger(item) || Number.isSafeInteger(item));
+}
+
+/**
+ * Whether the claim certainly matches another value of this type than the one whose text it is. A
+ * claim that is not written as Postgres prints it may match: `007` is 7.
+ */
+export function differsFrom(claims: Claims, { name, text }: ClaimValue, type: string): boolean {
+  const isPrinted = canonicalTest(type);
+  return claimTexts(findClaim(claims, name)).every((own) => own !== text && isPrinted(own) === true);
 }
 
 /** The text of a Postgres array of these texts. */

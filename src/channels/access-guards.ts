@@ -4,22 +4,32 @@
  */
 
 import type { Relation } from '../decode/relation.ts';
-import type { Tuple } from '../decode/tuple.ts';
+import { NULL, TEXT, type Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import type { AccessSchema } from './catalog/catalog.ts';
-import type { BoundView } from './channel.ts';
+import type { BoundView, ConcernedBy } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import { RowMemory, SeenRows } from './evaluation/seen-rows.ts';
+import type { ClaimValue } from './events.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './values/row-error.ts';
+
+/** ConcernedBy, with the table's columns as they come in the WAL. */
+interface BoundConcern {
+  readonly view: BoundView | undefined;
+  /** `index`: position of the column in rows. */
+  readonly claim: { readonly name: string; readonly index: number } | undefined;
+}
 
 /** An access, presence or send view over a table. */
 interface Guard {
   readonly schema: AccessSchema;
   readonly pattern: string;
-  /** Finds the channel that a row gives access to; undefined if one row does not show that. */
-  readonly bound: BoundView | undefined;
+  /** Find which subscriptions a row concerns; undefined if one row does not show that. */
+  readonly bound: readonly BoundConcern[] | undefined;
+  /** Whether the rows of the view are those of the table. */
+  readonly isTable: boolean;
   /** Whether an additional row never ends access. */
   readonly onlyGrows: boolean;
   /** The columns that it reads; undefined if it may read all. */
@@ -41,8 +51,8 @@ export interface GuardViews {
 }
 
 export interface RecheckSink {
-  /** Without a channel: every channel of the pattern. */
-  recheck(schema: AccessSchema, pattern: string, channel?: string): void;
+  /** Without a channel: every channel of the pattern. Without a claim: all clients. */
+  recheck(schema: AccessSchema, pattern: string, channel?: string, claim?: ClaimValue): void;
 }
 
 const NO_GUARDS: Guards = { guards: [], seen: [] };
@@ -74,13 +84,14 @@ export class AccessGuards {
    */
   bind(relation: Relation): boolean {
     const seen = new Map<string, SeenRows>();
-    const guards = this.#views.accessOf(relation.oid).map(({ schema, pattern, rows, onlyGrows, columns }): Guard => {
-      const bound = rows?.bind(relation, this.#answers);
+    const guards = this.#views.accessOf(relation.oid).map(({ rows, columns, ...source }): Guard => {
+      const { schema, pattern, isTable, onlyGrows } = source;
       return {
         schema,
         pattern,
+        isTable,
         onlyGrows,
-        bound: bound instanceof SnoError ? undefined : bound,
+        bound: rows && this.#bind(relation, rows),
         seen: columns && this.#rowsOf(relation, columns, seen),
       };
     });
@@ -91,7 +102,7 @@ export class AccessGuards {
   insert(relation: Relation, newRow: Tuple): void {
     const { guards, seen } = this.#of(relation);
     for (const rows of seen) rows.insert(newRow);
-    for (const { schema, pattern, onlyGrows } of guards) if (!onlyGrows) this.#sink.recheck(schema, pattern);
+    for (const guard of guards) if (!guard.onlyGrows) this.#guard(guard, undefined, newRow);
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
@@ -125,16 +136,54 @@ export class AccessGuards {
     }
   }
 
-  #guardRow({ schema, pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+  #guardRow(
+    { schema, pattern, bound, isTable, onlyGrows }: Guard,
+    oldRow: Tuple | undefined,
+    newRow: Tuple | undefined,
+  ): void {
     // an update without an old row changed no column that determines the channel
     const row = oldRow ?? newRow;
     if (bound === undefined || row === undefined) return this.#sink.recheck(schema, pattern);
-    if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
-    if (oldRow !== undefined && newRow !== undefined && this.#givesTheSame(bound, oldRow, newRow)) return;
-    this.#sink.recheck(schema, pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
+    for (const concern of bound) {
+      const { view } = concern;
+      const isUpdate = oldRow !== undefined && newRow !== undefined;
+      if (isTable && isUpdate && view !== undefined && this.#givesTheSame(view, oldRow, newRow)) return;
+      this.#recheck(schema, pattern, concern, row);
+      // in a view of several tables, the new row may take away what another row gave
+      if (!isTable && !onlyGrows && newRow !== undefined) this.#recheck(schema, pattern, concern, newRow);
+    }
+  }
+
+  /** Checks the subscriptions that the row concerns. A NULL is equal to nothing. */
+  #recheck(schema: AccessSchema, pattern: string, { view, claim }: BoundConcern, row: Tuple): void {
+    const channel = this.#oldChannel;
+    if (view !== undefined && (!view.matches(row) || !this.#name(view, row, channel))) return;
+    if (claim !== undefined && row.kinds[claim.index] === NULL) return;
+    this.#sink.recheck(
+      schema,
+      pattern,
+      view && channel.buffer.toString('latin1', 0, channel.length),
+      claim && claimIn(row, claim),
+    );
+  }
+
+  /** Undefined: the table has not the columns, or the WAL not the old values. */
+  #bind(relation: Relation, rows: readonly ConcernedBy[]): readonly BoundConcern[] | undefined {
+    const bound: BoundConcern[] = [];
+    for (const { view, claim } of rows) {
+      const fit = view?.bind(relation, this.#answers);
+      const index = relation.columns.findIndex(
+        ({ name, typeOid, identity }) => name === claim?.column.name && typeOid === claim.column.typeOid && identity,
+      );
+      const isKnown = claim !== undefined && index >= 0;
+      if (fit instanceof SnoError || (fit === undefined && !isKnown)) return undefined;
+      bound.push({ view: fit, claim: isKnown ? { name: claim.name, index } : undefined });
+    }
+    return bound;
   }
 
   #givesTheSame(bound: BoundView, oldRow: Tuple, newRow: Tuple): boolean {
+    if (!bound.matches(oldRow) || !this.#name(bound, oldRow, this.#oldChannel)) return false;
     if (!bound.matches(newRow) || !this.#name(bound, newRow, this.#newChannel)) return false;
     return sameBytes(this.#oldChannel, this.#newChannel) && !bound.differs(oldRow, newRow);
   }
@@ -160,4 +209,13 @@ export class AccessGuards {
     channel.length = 0;
     return bound.channel(row, channel);
   }
+}
+
+/** Undefined: the WAL does not have the value. */
+function claimIn(
+  row: Tuple,
+  { name, index }: { readonly name: string; readonly index: number },
+): ClaimValue | undefined {
+  if (row.kinds[index] !== TEXT) return undefined;
+  return { name, text: row.buffer.toString('utf8', row.starts[index], row.ends[index]) };
 }

@@ -75,6 +75,17 @@ export interface BoundView {
   keyDiffers(oldRow: Tuple, newRow: Tuple): boolean;
 }
 
+/**
+ * Finds from a row of a table below an access view which subscriptions a change of the row
+ * concerns. At least one is set.
+ */
+export interface ConcernedBy {
+  /** A view of the table's rows that names the channel. Undefined: it may be any. */
+  readonly view: ChannelView | undefined;
+  /** The column with the value of a claim. Undefined: clients with any claims. */
+  readonly claim: { readonly name: string; readonly column: CatalogTableColumn } | undefined;
+}
+
 /** An access view, presence view or send view. */
 export interface AccessView extends ServedAccess {
   readonly pattern: Pattern;

@@ -2,6 +2,12 @@ import type { Lsn } from '../lsn.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
 import type { AccessSchema } from './catalog/catalog.ts';
 
+/** A token's claim, and the text of a value of it. */
+export interface ClaimValue {
+  readonly name: string;
+  readonly text: string;
+}
+
 /**
  * Receives the effects of a commit on channels from the router. Calls are in the order of the WAL,
  * between `begin` and `commit`.
@@ -41,8 +47,8 @@ export interface EventSink {
   touched(pattern: string): void;
   /**
    * The commit may change the answers of this schema's view: for one channel, or for every channel
-   * of the pattern.
+   * of the pattern. `claim`: only for clients with this value of the claim.
    */
-  recheck(schema: AccessSchema, pattern: string, channel?: string): void;
+  recheck(schema: AccessSchema, pattern: string, channel?: string, claim?: ClaimValue): void;
   commit(endLsn: Lsn): void;
 }

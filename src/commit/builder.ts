@@ -5,7 +5,7 @@
  */
 
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
-import type { EventSink } from '../channels/events.ts';
+import type { ClaimValue, EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter } from '../memory/byte-writer.ts';
@@ -266,8 +266,8 @@ export class CommitBuilder implements EventSink, Head {
     this.#marks.touched(pattern);
   }
 
-  recheck(schema: AccessSchema, pattern: string, channel?: string): void {
-    this.#marks.recheck(schema, pattern, channel);
+  recheck(schema: AccessSchema, pattern: string, channel?: string, claim?: ClaimValue): void {
+    this.#marks.recheck(schema, pattern, channel, claim);
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {

@@ -4,6 +4,7 @@
  * frames from it (fanout/encoding.ts).
  */
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
+import type { ClaimValue } from '../channels/events.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Payload } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
@@ -62,6 +63,8 @@ export interface Mark extends Position {
   readonly pattern: string;
   /** If set, the mark applies to this channel only. */
   readonly channel?: string;
+  /** If set, the mark applies to clients with this value of the claim only. It is a recheck. */
+  readonly claim?: ClaimValue;
   readonly sequence: number;
   readonly xid: number;
   /**

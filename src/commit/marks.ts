@@ -3,6 +3,7 @@
  * allowed to do.
  */
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
+import type { ClaimValue } from '../channels/events.ts';
 import type { Lsn } from '../lsn.ts';
 import { COMMIT_END_INDEX } from '../position.ts';
 import type { Share } from './channel-events.ts';
@@ -54,8 +55,8 @@ export class CommitMarks {
     this.#touched.add(pattern);
   }
 
-  recheck(schema: AccessSchema, pattern: string, channel?: string): void {
-    this.#rechecks.add(schema, pattern, channel);
+  recheck(schema: AccessSchema, pattern: string, channel?: string, claim?: ClaimValue): void {
+    this.#rechecks.add(schema, pattern, channel, claim);
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {

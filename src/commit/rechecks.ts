@@ -3,11 +3,12 @@
  * pattern and channel. They are gathered while the commit is read, and each is reported once.
  */
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
+import type { ClaimValue } from '../channels/events.ts';
 
 /**
- * Maximum channels of a pattern in a commit. Beyond it, all channels of the pattern are rechecked.
+ * Maximum rechecks of a pattern in a commit. Beyond it, all channels of the pattern are rechecked.
  */
-const CHANNELS_MAX = 1_000;
+const RECHECKS_MAX = 1_000;
 /** Stands for all channels of a pattern. Nothing is ever added to it. */
 const EVERY: Set<string> = new Set();
 const NO_RECHECKS: readonly Recheck[] = [];
@@ -18,28 +19,37 @@ export interface Recheck {
   readonly schema: AccessSchema;
   readonly pattern: string;
   readonly channel?: string;
+  /** Only the clients with this value of the claim. */
+  readonly claim?: ClaimValue;
 }
 
 export class Rechecks {
-  /** The channels since the commit's beginning, by view. EVERY: all channels of the pattern. */
-  readonly #channels = new Map<string, Set<string>>();
+  /** All since the commit's beginning, by view. EVERY: all subscriptions of the pattern. */
+  readonly #known = new Map<string, Set<string>>();
   /** Rechecks that have not been reported yet. */
   #unreported: Recheck[] = [];
 
-  /** Adds the subscribers of a channel, or of every channel of the pattern. */
-  add(schema: AccessSchema, pattern: string, channel?: string): void {
+  /** Without a channel: every channel of the pattern. Without a claim: all clients. */
+  add(schema: AccessSchema, pattern: string, channel?: string, claim?: ClaimValue): void {
     const view = `${schema}:${pattern}`;
-    const channels = this.#channels.get(view);
-    if (channels === EVERY || (channel !== undefined && channels?.has(channel))) return;
-    if (channel === undefined || (channels?.size ?? 0) >= CHANNELS_MAX) {
-      this.#channels.set(view, EVERY);
+    const known = this.#known.get(view);
+    if (known === EVERY) return;
+    if ((channel === undefined && claim === undefined) || (known?.size ?? 0) >= RECHECKS_MAX) {
+      this.#known.set(view, EVERY);
       this.#unreported = this.#unreported.filter((one) => one.pattern !== pattern || one.schema !== schema);
       this.#unreported.push({ schema, pattern });
       return;
     }
-    this.#unreported.push({ schema, pattern, channel });
-    if (channels === undefined) this.#channels.set(view, new Set([channel]));
-    else channels.add(channel);
+    const whom = claim === undefined ? `${channel}` : JSON.stringify([channel, claim.name, claim.text]);
+    if (known?.has(whom)) return;
+    this.#unreported.push({
+      schema,
+      pattern,
+      ...(channel === undefined ? {} : { channel }),
+      ...(claim === undefined ? {} : { claim }),
+    });
+    if (known === undefined) this.#known.set(view, new Set([whom]));
+    else known.add(whom);
   }
 
   /** Returns and removes the rechecks to report now. */
@@ -51,7 +61,7 @@ export class Rechecks {
   }
 
   clear(): void {
-    if (this.#channels.size > 0) this.#channels.clear();
+    if (this.#known.size > 0) this.#known.clear();
     if (this.#unreported.length > 0) this.#unreported = [];
   }
 }

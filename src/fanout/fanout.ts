@@ -4,6 +4,7 @@
  */
 import type { Writable } from 'node:stream';
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
+import type { ClaimValue } from '../channels/events.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Encoding } from './encoding.ts';
@@ -45,6 +46,8 @@ export interface Grant {
   readonly address?: string;
   /** Whether the client may still receive the channel. Resolves once the answer is certain. */
   stillAllowed(channel: ResolvedChannel): Promise<Verdict>;
+  /** Whether the client's claim certainly has another value than this one of the access view's. */
+  hasOther?(channel: ResolvedChannel, claim: ClaimValue): boolean;
   /**
    * A commit may have ended what the channel's presence view or send view allows the client.
    * Queries see the commit when `seen` resolves. `name`: the channel, as the client knows it.

@@ -12,8 +12,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Claims, Identity, Tokens } from '../access/access.ts';
-import { userOf } from '../access/claims.ts';
+import { differsFrom, userOf } from '../access/claims.ts';
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
+import type { ClaimValue } from '../channels/events.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { noTimer } from '../clock.ts';
 import type { Deadlines } from '../deadlines.ts';
@@ -200,6 +201,11 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#connection.sendError(error, name);
   }
 
+  hasOther({ access }: ResolvedChannel, claim: ClaimValue): boolean {
+    const type = access?.claims.find(({ name }) => name === claim.name)?.type;
+    return type !== undefined && this.#claims !== undefined && differsFrom(this.#claims, claim, type);
+  }
+
   rightsChanged(name: string, schema: AccessSchema, seen: Promise<unknown>): void {
     if (schema === 'channel_send') this.#sends?.forget(name);
     else this.#appearances?.recheck(name, seen);
@@ -308,11 +314,19 @@ export class Session implements Grant, AttemptSession, Sender {
 
   async #recheck(name: string, channelName: string, claims: Claims, grantedUntil: number): Promise<void> {
     if (this.#claims !== claims || !this.#feed.has(name)) return;
-    const { access, channels, clock } = this.#services;
+    const { access, channels, clock, fanout } = this.#services;
     const channel = channels.resolve(channelName);
     // The fan-out ends a channel that no longer exists.
     if (channel instanceof SnoError) return;
-    const refusal = await access.check(channel, claims, this.address);
+    const { earlierRevocations, close } = fanout.openAccessCheck(channel, ['channel_access']);
+    close();
+    let refusal = await access.check(channel, claims, this.address);
+    // Commits that queries did not see yet may have been passed over: they concerned a user that
+    // the earlier token did not name.
+    if (refusal === undefined && earlierRevocations !== undefined) {
+      await earlierRevocations;
+      if (this.#claims === claims) refusal = await access.check(channel, claims, this.address);
+    }
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
       clock.after(

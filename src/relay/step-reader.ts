@@ -122,10 +122,12 @@ class StepReader {
     const sequence = this.#double();
     const position = this.#position();
     const text = this.#text();
+    const name = this.#text();
     return {
       kind,
       pattern,
       ...(channel === '' ? {} : { channel }),
+      ...(name === '' ? {} : { claim: { name, text: this.#text() } }),
       xid,
       sequence,
       ...position,

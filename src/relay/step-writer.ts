@@ -125,6 +125,8 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#text(mark.channel ?? '');
     this.#place(mark);
     this.#text(mark.payload === undefined ? '' : textOf(mark.payload('')).toString());
+    this.#text(mark.claim?.name ?? '');
+    if (mark.claim !== undefined) this.#text(mark.claim.text);
   }
 
   #place(what: Entry | Mark): void {

@@ -1,7 +1,7 @@
 /**
  * Random access views, random commits, and Postgres as the oracle: where a row of an access view
- * disappears, the router must have marked its channel, or its pattern, for a check. Where a commit
- * changes only what few views read, most are not marked.
+ * disappears, the router must have marked its channel, or its pattern, for a check, for its user or
+ * all. Where a commit changes only what few views read, most are not marked.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
@@ -34,7 +34,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('a commit that removes a row from a view marks its channel for a check', async () => {
+  test('a commit that removes a row from a view marks its channel, for its user, for a check', async () => {
     const random = new Random(SEED + version);
     await database.query(TABLES_SQL);
     const definitions = await makeViews(database, new RandomViews(random));
@@ -51,7 +51,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       return rows.map((view) => new Set(view.rows));
     };
     let before = await contents();
-    let [gone, unmarked, busy, markedOfBusy] = [0, 0, 0, 0];
+    let [gone, unmarked, busy, markedOfBusy, ofChannel, ofUser] = [0, 0, 0, 0, 0, 0];
     for (let commit = 0; commit < COMMITS; commit++) {
       const isBusy = random.below(3) === 0;
       const change = isBusy ? busyChange : randomChange;
@@ -62,34 +62,38 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       });
       for (const message of await recording.take()) decoder.message(message, 0, message.length);
       const marked = take();
+      ofChannel += [...marked].filter((name) => !name.includes('{')).length;
+      ofUser += [...marked].filter((name) => name.includes(' ')).length;
       const after = await contents();
       for (const [index, rows] of before.entries()) {
         const pattern = patternOf(index);
-        const channels = new Set([...rows].filter((row) => !after[index]?.has(row)).map(channelIn(index)));
-        gone += channels.size;
-        if (!marked.has(pattern)) unmarked++;
+        const lost = [...rows]
+          .filter((row) => !after[index]?.has(row))
+          .map((row) => JSON.parse(row) as [number, number]);
+        gone += lost.length;
+        if (![...marked].some((name) => name.startsWith(`v${index}:`))) unmarked++;
         if (isBusy) busy++;
         if (isBusy && [...marked].some((name) => name.startsWith(`v${index}:`))) markedOfBusy++;
-        for (const channel of channels)
-          if (!marked.has(pattern) && !marked.has(channel))
+        for (const [x, sub] of lost) {
+          const places = [pattern, `v${index}:${x}`];
+          if (![...places, ...places.map((place) => `${place} sub=${sub}`)].some((name) => marked.has(name)))
             expect.fail(
-              `seed ${SEED}: ${statements.join('; ')}\ntook ${channel} away, unmarked, of\n${definitions.get(pattern)}`,
+              `seed ${SEED}: ${statements.join('; ')}\ntook ${x} from ${sub}, unmarked, of\n${definitions.get(pattern)}`,
             );
+        }
       }
       before = after;
     }
     // otherwise the test or the analysis proves nothing
     expect(gone).toBeGreaterThan(COMMITS);
     expect(unmarked).toBeGreaterThan(COMMITS);
+    expect(ofChannel).toBeGreaterThan(COMMITS / 50);
+    expect(ofUser).toBeGreaterThan(COMMITS / 50);
     expect(markedOfBusy).toBeLessThan((busy * 2) / 3);
   });
 });
 
 const patternOf = (index: number) => `v${index}:{x}`;
-
-function channelIn(index: number): (row: string) => string {
-  return (row) => `v${index}:${(JSON.parse(row) as [number])[0]}`;
-}
 
 async function makeViews(database: TestDatabase, views: RandomViews): Promise<ReadonlyMap<string, string>> {
   const definitions = new Map<string, string>();
@@ -98,10 +102,10 @@ async function makeViews(database: TestDatabase, views: RandomViews): Promise<Re
   return definitions;
 }
 
-/** The rows of every view. A row whose placeholder is NULL gives access to no channel. */
+/** The rows of every view. A row with a NULL gives access to no channel, or to no user. */
 function contentsSql(count: number): string {
   const selects = Array.from({ length: count }, (_, index) => {
-    const rows = `select distinct x, sub from channel_access."${patternOf(index)}" where x is not null`;
+    const rows = `select distinct x, sub from channel_access."${patternOf(index)}" where x is not null and sub is not null`;
     return `select ${index} as view, coalesce(array_agg(jsonb_build_array(x, sub)::text), '{}') as rows from (${rows}) r`;
   });
   return `${selects.join(' union all ')} order by view`;
@@ -109,7 +113,7 @@ function contentsSql(count: number): string {
 
 /**
  * A decoder that feeds a router. `take` returns the patterns and channels marked for checks since
- * the last call.
+ * the last call, some with the only user concerned.
  */
 function marking(registry: ChannelRegistry) {
   const marked = new Set<string>();
@@ -124,7 +128,8 @@ function marking(registry: ChannelRegistry) {
     incomplete: nothing,
     redefined: nothing,
     touched: nothing,
-    recheck: (_schema, pattern, channel) => void marked.add(channel ?? pattern),
+    recheck: (_schema, pattern, channel, claim) =>
+      void marked.add(`${channel ?? pattern}${claim === undefined ? '' : ` ${claim.name}=${claim.text}`}`),
     commit: nothing,
   };
   const router = new Router(registry, sink, new RemoteAnswers(), {

@@ -46,8 +46,52 @@ export class RandomViews {
       () =>
         `select q.x, q.y as sub from ${source()} q left join ${this.#one(READ)} t on t.id = q.x where ${this.#one(BUSY)}`,
       ...Array.from({ length: 5 }, () => () => `select q.x, q.y as sub from ${source()} q`),
+      ...Array.from({ length: 5 }, () => () => this.#joined()),
     ])();
     return [...this.#views, `create view channel_access."${pattern}" as ${top};`].join('\n');
+  }
+
+  /** Tables that are joined in the view's own FROM, and subqueries over one table. */
+  #joined(): string {
+    const aliases = [this.#name()];
+    let from = `${this.#one(READ)} ${aliases[0]}`;
+    const equality = (one: string, other: string) => {
+      const column = this.#one(['x', 'x', 'id', 'y']);
+      return `${one}.${column} = ${other}.${this.#one([column, column, 'x'])}`;
+    };
+    for (let count = this.#random.below(3); count > 0; count--) {
+      const [alias, other] = [this.#name(), this.#one(aliases)];
+      const kind = this.#one(['join', 'join', 'left join', 'left join', 'right join', 'full join']);
+      // FULL JOIN takes no other condition
+      const more = kind === 'full join' ? '' : this.#one(['', ` and ${equality(other, alias)}`, ` and ${alias}.y > 0`]);
+      from += ` ${kind} ${this.#one(READ)} ${alias} on ${equality(alias, other)}${more}`;
+      aliases.push(alias);
+    }
+    const conditions: string[] = [];
+    for (let count = this.#random.below(3); count > 0; count--) {
+      const [one, other, s] = [this.#one(aliases), this.#one(aliases), this.#name()];
+      const where = `${equality(s, one)}${this.#one(['', ` and ${equality(other, s)}`, ` and ${s}.y > 0`])}`;
+      const inside = this.#one([
+        `exists (select from ${this.#one(READ)} ${s} where ${where})`,
+        `${one}.x in (select ${s}.x from ${this.#one(READ)} ${s})`,
+        `${one}.x in (select ${s}.x from ${this.#one(READ)} ${s} where ${where})`,
+        `${one}.x = any (select ${s}.id from ${this.#one(READ)} ${s} where ${where} group by ${s}.id)`,
+      ]);
+      conditions.push(
+        this.#one([
+          equality(one, other),
+          `${one}.y is null`,
+          inside,
+          inside,
+          `not ${inside}`,
+          `(${inside} or ${other}.y is null)`,
+          `(${inside}) is not true`,
+        ]),
+      );
+    }
+    const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`;
+    const list = `${this.#one(aliases)}.x, ${this.#one(aliases)}.y as sub`;
+    return `select ${this.#one(['', '', 'distinct '])}${list} from ${from}${where}`;
   }
 
   #query(depth: number): string {

@@ -49,7 +49,12 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   if (kind === 'truncate') return builder.truncate(pattern);
   if (kind === 'trace') return builder.trace(`00-${String(bytes).padStart(32, '1')}-00f067aa0ba902b7-01`);
   if (kind === 'recheck')
-    return builder.recheck(ACCESS_SCHEMAS[bytes % 3] as AccessSchema, pattern, bytes % 2 === 0 ? name : undefined);
+    return builder.recheck(
+      ACCESS_SCHEMAS[bytes % 3] as AccessSchema,
+      pattern,
+      bytes % 2 === 0 ? name : undefined,
+      bytes % 5 === 0 ? { name: 'sub', text: `user ${bytes}` } : undefined,
+    );
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);
   if (kind === 'message') return builder.message(pattern, name, 'e', start, bytes % 2 === 0 ? undefined : `${bytes}.1`);

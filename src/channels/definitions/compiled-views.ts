@@ -12,8 +12,9 @@ import {
   type CatalogChannel,
   type CatalogType,
 } from '../catalog/catalog.ts';
-import type { AccessView, ChannelView } from '../channel.ts';
+import type { AccessView, ChannelView, ConcernedBy } from '../channel.ts';
 import { clockUses } from '../compiler/access/basis.ts';
+import { concernedByRows } from '../compiler/access/concerned.ts';
 import { onlyGrows } from '../compiler/access/monotonic.ts';
 import { isOrderFree } from '../compiler/access/order-free.ts';
 import { compileAccessRows, hasPolicies } from '../compiler/access/rows.ts';
@@ -25,6 +26,8 @@ export interface CompiledAccess {
   readonly view: AccessView;
   /** The access view as a view of rows; see compileAccessRows. */
   readonly rows: ChannelView | undefined;
+  /** See concernedByRows. */
+  readonly concerned: ReadonlyMap<number, readonly ConcernedBy[]>;
   readonly onlyGrows: boolean;
   /**
    * The columns that it reads, by table. A table is missing if an update of other columns may
@@ -143,6 +146,7 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
   return {
     view,
     rows: compileAccessRows(access, catalog),
+    concerned: concernedByRows(access, catalog),
     onlyGrows: !hasPolicies(access) && grows.every(Boolean),
     columnsRead: columnsReadBy(access),
   };

@@ -10,7 +10,7 @@ import { SnoError } from '../../errors.ts';
 import { ACCESS_SCHEMAS, type AccessSchema, type Catalog, type CatalogColumn } from '../catalog/catalog.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
 import { shareParts } from '../catalog/sharing.ts';
-import type { ChannelView, Refusal } from '../channel.ts';
+import type { ChannelView, ConcernedBy, Refusal } from '../channel.ts';
 import { ChannelNames } from '../served/names.ts';
 import type { ResolvedChannel, ServedAccess, ServedChannel, ServedDefinitions } from '../served/served.ts';
 import { CompiledViews, refusing } from './compiled-views.ts';
@@ -24,8 +24,13 @@ import { identityHints, outcomeOf, tableFaults } from './view-faults.ts';
 export interface AccessSource {
   readonly schema: AccessSchema;
   readonly pattern: string;
-  /** Undefined if a change of the table may affect every channel of the pattern. */
-  readonly rows: ChannelView | undefined;
+  /**
+   * Find from a row of the table which subscriptions its change concerns. Undefined: it can concern
+   * all of the pattern.
+   */
+  readonly rows: readonly ConcernedBy[] | undefined;
+  /** Whether the rows of the access view are those of the table. */
+  readonly isTable: boolean;
   /** Whether an additional row never ends access. */
   readonly onlyGrows: boolean;
   /** An update that changes none of these columns ends no access; undefined if every update may. */
@@ -220,10 +225,13 @@ export class ChannelRegistry {
     for (const { pattern, view, access } of served) {
       if (view !== undefined) put(this.#viewsBySource, view.source, view);
       for (const schema of ACCESS_SCHEMAS) {
-        const { tables = [], rows, onlyGrows = false, columnsRead } = access[schema] ?? {};
+        const { tables = [], rows: own, concerned, onlyGrows = false, columnsRead } = access[schema] ?? {};
         for (const table of tables) {
+          const isTable = own !== undefined;
+          const found = concerned?.get(table);
+          const rows = isTable ? [{ view: own, claim: found?.[0]?.claim }] : found;
           const columns = columnsRead?.get(table);
-          put(this.#accessByTable, table, { schema, pattern: pattern.text, rows, onlyGrows, columns });
+          put(this.#accessByTable, table, { schema, pattern: pattern.text, rows, isTable, onlyGrows, columns });
         }
       }
     }

@@ -64,7 +64,7 @@ const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
  * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
  * would also give access to `room:1.0`.
  */
-function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
+export function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
   const column = access.columns.find(({ name }) => name === placeholder);
   if (column === undefined) return false;
   const { typeOid, deterministic } = column;
