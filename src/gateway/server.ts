@@ -15,6 +15,7 @@ import type { Fanout } from '../fanout/fanout.ts';
 import { networkOf, Proxies } from '../http/address.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
+import type { SignOuts } from '../peers/sign-outs.ts';
 import { ConnectionAcceptor, cut } from './accept/acceptor.ts';
 import { Admission, type AdmissionDesk, type Excess, excessError } from './accept/admission.ts';
 import { forgetHandshake } from './accept/handshake.ts';
@@ -69,6 +70,7 @@ export interface GatewayOptions
     | 'SNO_PUSHER_KEY'
     | 'SNO_PUSHER_SECRET'
   >;
+  readonly signOuts: SignOuts;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
   readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'openAccessCheck' | 'afterCommitted' | 'subscriptionCount'>;
@@ -167,6 +169,7 @@ export class Gateway {
         isStarting: () => this.#http.isStarting,
         onClosed: (connection) => this.#clients.forget(connection),
       });
+    options.signOuts.use((user) => this.#pusher?.signOut(user, this.#clients.all));
     this.#http = new ClientHttp({
       ...options,
       proxies: this.#proxies,

@@ -41,6 +41,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { Exchange } from '../peers/exchange.ts';
 import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { Peers } from '../peers/peers.ts';
+import { SignOuts } from '../peers/sign-outs.ts';
 import { SubscriptionCounts } from '../peers/subscription-counts.ts';
 import { createLoggedPool } from '../postgres/connect.ts';
 import { Publisher } from '../postgres/publisher.ts';
@@ -203,6 +204,7 @@ export class GatewayRole implements Gateways {
       rights: this.#access,
       exchange: new Exchange(this.hub, peers),
       presence: this.presence,
+      signOuts: new SignOuts(peers),
       subscriptions: new SubscriptionCounts({
         local: this.hub,
         peers,

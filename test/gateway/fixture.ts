@@ -26,6 +26,7 @@ import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { Exchange } from '../../src/peers/exchange.ts';
 import { PeerSwitch } from '../../src/peers/peer-switch.ts';
 import { Peers } from '../../src/peers/peers.ts';
+import { SignOuts } from '../../src/peers/sign-outs.ts';
 import { SubscriptionCounts } from '../../src/peers/subscription-counts.ts';
 import { formatPosition } from '../../src/position.ts';
 import type { Publication } from '../../src/postgres/publisher.ts';
@@ -251,6 +252,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     rights: access,
     exchange: new Exchange(hub, peers),
     presence,
+    signOuts: new SignOuts(peers),
     subscriptions: new SubscriptionCounts({ local: hub, peers, others: () => presence.others(), clock }),
     // Its definitions may change at any time.
     channels: { version: Number.NaN, resolve, patternOf, known: undefined, meant: () => 'room:{id}' },

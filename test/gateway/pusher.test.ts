@@ -326,6 +326,34 @@ describe('POST /pusher/auth', () => {
   });
 });
 
+describe('POST /pusher/user-auth', () => {
+  test('signs the user of a token in', async () => {
+    fixture = await start();
+    const { client, id } = await established();
+    const question = `socket_id=${id}`;
+    const bearer = async (seconds: number) => ({ authorization: `Bearer ${await tokenOf(seconds)}` });
+    const { status, body } = await ask('POST', '/pusher/user-auth', question, await bearer(600));
+    expect([status, body.user_data]).toEqual([200, '{"id":"ada"}']);
+    client.send('pusher:signin', body);
+    await client.wait('pusher:signin_success');
+    const refused = [
+      await ask('POST', '/pusher/user-auth', question),
+      await ask('POST', '/pusher/user-auth', question, await bearer(-600)),
+      await ask('POST', '/pusher/user-auth', 'socket_id=1.2:user', await bearer(600)),
+      await ask('POST', '/pusher/user-auth', question, { origin: 'https://evil.example.com' }),
+    ];
+    expect(refused.map((each) => each.status)).toEqual([403, 401, 400, 403]);
+
+    const path = `/apps/${APP.id}/users/ada/terminate_connections`;
+    const { client: other } = await established();
+    expect((await ask('POST', path, '{}')).status).toBe(401);
+    expect((await ask('POST', signedPath(APP, 'POST', path, '{}'), '{"a":1}')).status).toBe(401);
+    expect((await ask('POST', signedPath(APP, 'POST', path, '{}'), '{}')).status).toBe(200);
+    expect(await client.closed()).toBe(4009);
+    expect(other.closeCode).toBeUndefined();
+  });
+});
+
 describe('the HTTP API', () => {
   test('publishes what the app has signed; text that is JSON becomes JSON', async () => {
     fixture = await start();

@@ -19,6 +19,7 @@ const SCHEMA = `
   create schema channels;
   create view channels."room:{room}" as select id, room, body, size, doc from notes;
   create view channel_access."room:{room}" as select room, sub from members;
+  create view channel_access."server-to-user-{id}" as select sub as id from members;
   create view channel_access."open:{room}" as select room from members where sub = 'everybody';
   create schema channel_presence;
   create schema channel_send;
@@ -59,6 +60,8 @@ interface JsPusher {
   };
   subscribe(channel: string): JsChannel;
   unsubscribe(channel: string): void;
+  signin(): void;
+  readonly user: { bind(event: string, heard: (data: never) => void): void };
   connect(): void;
   disconnect(): void;
 }
@@ -86,6 +89,8 @@ const PusherServer = load('pusher') as new (
   ): Promise<{ readonly status: number; json(): Promise<unknown> }>;
   get(request: { path: string; params: object }): Promise<{ json(): Promise<unknown> }>;
   triggerBatch(batch: readonly object[]): Promise<{ readonly status: number; json(): Promise<unknown> }>;
+  sendToUser(user: string, event: string, data: unknown): Promise<{ readonly status: number }>;
+  terminateUserConnections(user: string): Promise<{ readonly status: number }>;
   authorizeChannel(socketId: string, channel: string, data?: object): { readonly auth: string };
 };
 
@@ -352,6 +357,34 @@ describe.each([NEWEST])('Postgres %i', (version) => {
         JSON.stringify(await asked('/open;r2', { info: 'subscription_count' })).includes('"subscription_count":4'),
       'one less',
     );
+  });
+
+  test('a user signs in by a token, hears what is for it, and is signed out on all workers', async () => {
+    const library = server();
+    const signIn = async (sub: string) => {
+      const headers = { Authorization: `Bearer ${await signToken({ sub })}` };
+      const endpoint = `http://127.0.0.1:${here.service.port}/pusher/user-auth`;
+      const pusher = connect({ userAuthentication: { endpoint, transport: 'ajax', headers } });
+      const heard: unknown[] = [];
+      pusher.user.bind('wave', (data) => heard.push(data));
+      const codes: unknown[] = [];
+      pusher.connection.bind('error', ({ data }: { data?: { code: number } }) => codes.push(data?.code));
+      pusher.signin();
+      return { pusher, heard, codes };
+    };
+    const both = [await signIn('ada'), await signIn('ada'), await signIn('ada')];
+    const other = await signIn('bob');
+    const all = [...both, other];
+    // A user's channel is joined after the sign-in.
+    await until(async () => {
+      await library.sendToUser('ada', 'wave', { n: 1 });
+      return both.every(({ heard }) => heard.length > 0);
+    }, 'the event for ada');
+    expect(other.heard).toEqual([]);
+    expect((await library.terminateUserConnections('ada')).status).toBe(200);
+    await until(() => both.every(({ pusher }) => pusher.connection.state === 'disconnected'), 'ada is signed out');
+    expect(all.map(({ codes }) => codes.includes(4009))).toEqual([true, true, true, false]);
+    expect(other.pusher.connection.state).toBe('connected');
   });
 
   test('members of a presence channel see each other come, send and go, however they were let in', async () => {

@@ -139,6 +139,11 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
     this.refuse(CODE.overCapacity, message);
   }
 
+  /** The app has signed the user out: the client does not come back by itself. */
+  signOut(): void {
+    this.refuse(CODE.unauthorized, 'the app has ended the connections of this user');
+  }
+
   drain(): void {
     this.#close(CODE.draining, 'draining');
   }

@@ -1,4 +1,5 @@
 /** Pusher clients at the client port: which upgrades are theirs, and what their URL names. */
+import type { Client } from '../clients.ts';
 import type { NetworkSocket } from '../signs-of-life.ts';
 import type { ClientSocket } from '../sno/socket.ts';
 import { CODE, type PusherCode } from './codes.ts';
@@ -21,6 +22,11 @@ export class PusherEndpoint {
   constructor(services: PusherHttpServices) {
     this.#services = services;
     this.http = new PusherHttp(services);
+  }
+
+  /** Ends the user's connections among these. */
+  signOut(user: string, clients: Iterable<Client>): void {
+    for (const client of clients) if (client instanceof PusherConnection && client.user === user) client.signOut();
   }
 
   /** Whether a websocket at this URL is a Pusher client's. */

@@ -1,18 +1,15 @@
 /**
- * HTTP for Pusher's libraries: `POST /pusher/auth` signs the channels that a token may join, and
- * the app's server publishes by `/apps/{id}/...`.
+ * HTTP for Pusher's libraries: signatures for clients (authorization.ts), and the app's server
+ * publishes, counts and signs out by `/apps/{id}/...`.
  */
 import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ANONYMOUS } from '../../access/access.ts';
-import { isSocketId } from '../../channels/published.ts';
 import { SnoError, toldToClient } from '../../errors.ts';
-import { networkOf, type Proxies } from '../../http/address.ts';
-import type { ProblemCode } from '../../http/problem.ts';
+import { networkOf } from '../../http/address.ts';
+import type { SignOuts } from '../../peers/sign-outs.ts';
 import type { Publication } from '../../postgres/publisher.ts';
 import type { ConnectionAcceptor } from '../accept/acceptor.ts';
-import { allowPage, isFromOwnPage, preflight } from '../cors.ts';
-import { bearerOf, cookieOf } from '../credentials.ts';
 import {
   type Asked,
   askedOf,
@@ -22,50 +19,43 @@ import {
   publicationsOf,
   signatureProblem,
 } from './api-request.ts';
-import { subscriptionText } from './app.ts';
+import {
+  Authorization,
+  type AuthorizationServices,
+  type ClientPort,
+  isAuthorizationUrl,
+  send,
+} from './authorization.ts';
 import { type CensusServices, channelState, channelUsers, countsBeside, occupiedChannels } from './census.ts';
 import { statusOf } from './codes.ts';
-import type { PusherServices } from './connection.ts';
 import { DECIDED_BY_APP } from './credential.ts';
 import { mayJoin } from './may-join.ts';
-import { channelDataOf } from './member.ts';
-import { parseName } from './names.ts';
 
-const AUTH_PATH = '/pusher/auth';
-const AUTH_BODY_BYTES_MAX = 64 * 1024;
 /** Maximum bytes of a request that publishes. Its signature is checked before its body is read. */
 export const API_BODY_BYTES_MAX = 32 * 1024 * 1024;
-const API_PATH = /^\/apps\/[^/?]+\/(batch_)?events(\?|$)/;
-const AUTH_HEADERS = 'authorization, content-type, x-csrf-token, x-requested-with, x-socket-id, x-xsrf-token';
+const API_PATH = /^\/apps\/[^/?]+\/((batch_)?events|users\/[^/?]+\/terminate_connections)(\?|$)/;
 
-export interface PusherHttpServices extends PusherServices {
-  readonly proxies: Proxies;
+export interface PusherHttpServices extends AuthorizationServices {
   readonly acceptor: Pick<ConnectionAcceptor, 'confirmUpgrade'>;
-  /** The cookie that carries the token. Undefined: none does. */
-  readonly cookie: string | undefined;
-  readonly presence: PusherServices['presence'] & CensusServices['presence'];
+  readonly presence: AuthorizationServices['presence'] & CensusServices['presence'];
   readonly subscriptions: CensusServices['subscriptions'];
+  readonly signOuts: Pick<SignOuts, 'end'>;
   /** Resolves when the messages are committed. */
   readonly publish: (messages: readonly Publication[]) => Promise<void>;
 }
 
-/** The client port's HTTP. */
-interface ClientPort {
-  /** Whether the request's page may connect. Logs a warning if not. */
-  admitsPage(request: IncomingMessage): boolean;
-  refuse(reply: FastifyReply, code: ProblemCode): FastifyReply;
-}
-
 /** Whether a POST to this URL has a body that is read. */
 export function takesPusherBody(url: string): boolean {
-  return API_PATH.test(url) || url.split('?', 1)[0] === AUTH_PATH;
+  return API_PATH.test(url) || isAuthorizationUrl(url);
 }
 
 export class PusherHttp {
   readonly #services: PusherHttpServices;
+  readonly #authorization: Authorization;
 
   constructor(services: PusherHttpServices) {
     this.#services = services;
+    this.#authorization = new Authorization(services, (reply, error) => this.#answer(reply, error));
   }
 
   async route(app: FastifyInstance, port: ClientPort): Promise<void> {
@@ -76,12 +66,7 @@ export class PusherHttp {
         if (error.statusCode === undefined || error.statusCode >= 500) throw error;
         return port.refuse(reply, error.statusCode === 413 ? 'body_refused' : 'request_malformed');
       });
-      scope.options(AUTH_PATH, ({ raw }, reply) => {
-        if (!port.admitsPage(raw)) return port.refuse(reply, 'origin_refused');
-        allowPage(reply, raw.headers.origin);
-        return preflight(reply, 'POST, OPTIONS', AUTH_HEADERS);
-      });
-      scope.post(AUTH_PATH, { bodyLimit: AUTH_BODY_BYTES_MAX }, (request, reply) => this.#auth(request, reply, port));
+      this.#authorization.route(scope, port);
       const onRequest = (request: FastifyRequest, reply: FastifyReply) => this.#checkSignature(request, reply, port);
       const options = { bodyLimit: API_BODY_BYTES_MAX, onRequest };
       type Answer = (name: string, query: URLSearchParams) => object | SnoError | Promise<object | SnoError>;
@@ -106,36 +91,12 @@ export class PusherHttp {
           return asked && { batch: (await this.#countsOf(asked)).map(([, counts]) => counts) };
         }),
       );
+      scope.post('/apps/:id/users/:user/terminate_connections', options, ({ raw, body, params }, reply) => {
+        if (!isSignedBody(raw.url ?? '', bytesOf(body))) return this.#answer(reply, wrongBody());
+        this.#services.signOuts.end((params as { user: string }).user);
+        return send(reply, 200, {});
+      });
     });
-  }
-
-  async #auth({ raw, body }: FastifyRequest, reply: FastifyReply, port: ClientPort): Promise<FastifyReply> {
-    if (!port.admitsPage(raw)) return port.refuse(reply, 'origin_refused');
-    const { headers } = raw;
-    allowPage(reply, headers.origin);
-    const { cookie, app, limits, tokens, tokenBytesMax } = this.#services;
-    const bearer = bearerOf(headers);
-    const token = bearer ?? (cookie === undefined ? undefined : cookieOf(headers, cookie));
-    if (bearer === undefined && token !== undefined && !isFromOwnPage(raw)) return port.refuse(reply, 'origin_refused');
-    const { socketId, channel } = authQuestion(headers['content-type'], body);
-    const name = channel === undefined ? undefined : parseName(channel);
-    if (socketId === undefined || !isSocketId(socketId) || name?.isPrivate !== true || name.user !== undefined)
-      return this.#answer(
-        reply,
-        new SnoError('parameters_invalid', 'socket_id and the channel_name of a private channel are needed'),
-      );
-    const address = this.#addressOf(raw);
-    if (token !== undefined && Buffer.byteLength(token) > tokenBytesMax) {
-      limits.report('token_bytes', address);
-      return this.#answer(reply, new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`));
-    }
-    const identity = await tokens.verify(token);
-    if (identity instanceof SnoError) return this.#answer(reply, identity);
-    const found = await mayJoin(name.channel, identity.claims, address, this.#services, name.isPresence);
-    if (found instanceof SnoError) return this.#answer(reply, found);
-    const data = found === undefined ? undefined : channelDataOf(found);
-    const auth = app.authOf(subscriptionText(socketId, name.name, data));
-    return send(reply, 200, { auth, channel_data: data });
   }
 
   /** Checks the signature before the body is read. */
@@ -156,9 +117,8 @@ export class PusherHttp {
     read: (body: Buffer) => readonly Publication[] | SnoError,
     answerTo: (body: Buffer) => Promise<object | undefined>,
   ): Promise<FastifyReply> {
-    const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-    if (!isSignedBody(raw.url ?? '', bytes))
-      return this.#answer(reply, new SnoError('signature_invalid', 'body_md5 is not the hash of the body'));
+    const bytes = bytesOf(body);
+    if (!isSignedBody(raw.url ?? '', bytes)) return this.#answer(reply, wrongBody());
     const messages = read(bytes);
     if (messages instanceof SnoError) return this.#answer(reply, messages);
     const address = this.#addressOf(raw);
@@ -197,19 +157,10 @@ export class PusherHttp {
   }
 }
 
-function send(reply: FastifyReply, status: number, body: object): FastifyReply {
-  return reply.code(status).header('cache-control', 'no-store').send(body);
+function bytesOf(body: unknown): Buffer {
+  return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
-/** What a client asks to have signed, as a form or as JSON. */
-function authQuestion(type = '', body: unknown): { readonly socketId?: string; readonly channel?: string } {
-  const text = Buffer.isBuffer(body) ? body.toString('utf8') : '';
-  let members: Readonly<Record<string, unknown>>;
-  try {
-    members = /\bjson\b/i.test(type) ? JSON.parse(text) : Object.fromEntries(new URLSearchParams(text));
-  } catch {
-    return {};
-  }
-  const { socket_id: socketId, channel_name: channel } = members ?? {};
-  return typeof socketId === 'string' && typeof channel === 'string' ? { socketId, channel } : {};
+function wrongBody(): SnoError {
+  return new SnoError('signature_invalid', 'body_md5 is not the hash of the body');
 }
