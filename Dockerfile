@@ -2,7 +2,7 @@
 # docs/howto/deploy.md says how to run it.
 
 ARG NODE=24
-# The libraries that Node needs, certificates of authorities, and nothing else: no shell, no package manager.
+# Contains only the libraries that Node needs and the certificates of authorities: no shell, no package manager.
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM node:${NODE}-slim AS build

@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 // Files say their cost in their names. Only those that need Postgres pay for its start.
 const POSTGRES = ['test/**/*.pg.test.ts', 'test/**/*.e2e.test.ts'];
 const SOAK = ['test/**/*.soak.test.ts'];
-// What Postgres 15 and 18 have not: npm run test:19.
+// Features that Postgres 15 and 18 lack: npm run test:19.
 const NEWER = process.env['SNO_TEST_VERSIONS']?.includes('19') ? [] : ['test/**/*-in-19.*.test.ts'];
 
 const postgres = { globalSetup: './test/support/global-setup.ts', testTimeout: 120_000, hookTimeout: 120_000 };
@@ -13,7 +13,7 @@ export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   test: {
     pool: 'forks',
-    // As many as there are cores where this is checked. With three, each file took 1.7 times as long.
+    // The number of cores of the CI machine. With three, each file took 1.7 times as long.
     maxWorkers: 2,
     teardownTimeout: 30_000,
     reporters: ['default', './test/support/closing-line.ts'],

@@ -16,7 +16,7 @@ const STORM = 5_000;
 const LIVE = 10;
 const EVERY_MS = 10;
 const CALM_MS = 3_000;
-/** More events than a storm takes. */
+/** Number of events: they last longer than a storm. */
 const EVENTS_MAX = 12_000;
 /**
  * How long to wait before memory is measured. V8 collects what handshakes leave behind once it has

@@ -1,6 +1,6 @@
 /**
- * What an open dashboard costs: deliveries for each second of the server's processor time, with and
- * without a reader that asks the admin API for everything that a dashboard shows.
+ * The cost of an open dashboard: deliveries for each second of the server's processor time, with
+ * and without a reader that requests everything that a dashboard shows from the admin API.
  */
 import { besideEachOther, RATE, type Server, SUBSCRIBERS, startSno } from './fanout.ts';
 import { atLeast, type Result } from './figures.ts';
@@ -12,7 +12,7 @@ const CLOSED = 'no dashboard';
 const OPEN = 'an open dashboard';
 const EVENTS = 1_000;
 const EVENT_MS = 10;
-/** As often as the page asks for what changes fastest. */
+/** The page's shortest interval between requests, in ms. */
 const ASK_MS = 2_000;
 const PATHS = ['health', 'rates', 'slot', 'channels', 'connections', 'incidents', 'processes'];
 

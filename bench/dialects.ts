@@ -36,7 +36,7 @@ export function clientFrame(opcode: number, text: string): Buffer {
 }
 
 /**
- * Shows the server that the client lives. A client that does not read cannot see the server's
+ * Sends a frame that shows that the client is alive. A client that does not read cannot answer
  * pings.
  */
 export const ALIVE = clientFrame(PONG, '');

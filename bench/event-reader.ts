@@ -1,4 +1,4 @@
-/** Counts events in what a subscriber reads, and tells how old they are. */
+/** Counts the events that a subscriber reads, and measures their ages. */
 
 /** The first byte of a text frame that is compressed (RFC 7692, section 6). */
 const DEFLATED_FINAL = 0xc1;

@@ -36,7 +36,7 @@ export class Runs {
     else known.values.push(value);
   }
 
-  /** Forgets all values: they were a warm-up. */
+  /** Drops all values: they were a warm-up. */
   clear(): void {
     this.#values.clear();
   }

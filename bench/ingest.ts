@@ -15,9 +15,7 @@ import { createWorld, type World } from './world.ts';
 
 export const ROWS = 300_000;
 const ROWS_PER_COMMIT = 1_000;
-/**
- * A short replay: Snö soon forgets what it has sent, so a new stream begins where the rows begin.
- */
+/** A short replay: Snö soon drops sent events, so that a new stream begins where the rows begin. */
 export const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
 const TOOL = 'pg_recvlogical';
 const PACKAGE = 'pg-logical-replication';

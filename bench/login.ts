@@ -12,7 +12,7 @@ import { cpuSeconds, delay } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const CLIENTS = 2_000;
-/** They bring the compiled code. */
+/** The warm-up, in which V8 compiles the code. */
 const WARM_UPS = 1_000;
 /** In this order: returning clients have the tokens of the new ones. */
 const KINDS = { new: false, returning: true } as const;

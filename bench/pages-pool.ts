@@ -1,7 +1,7 @@
 /**
- * What a page would ask without Snö, in a process of its own: a pool that runs a prepared SELECT
- * for each page. One JSON argument, and the line `open` on stdin: it then prints the seconds that
- * all pages took.
+ * The queries of pages without Snö, in a separate process: a pool that runs a prepared SELECT for
+ * each page. Takes one JSON argument. At the line `open` on stdin, it opens all pages and prints
+ * the seconds that they took.
  */
 import { createInterface } from 'node:readline';
 import pg from 'pg';

@@ -1,8 +1,8 @@
 /**
- * Servers such as people write with ws or Socket.IO: one `send` or `emit` of each event to all
- * clients. Arguments: the kind, certificate, key, and the event, in which `{stamp}` stands for its
- * time. For `bare` also the number of events that each client gets. Prints its port. A line of JSON
- * on stdin starts the sending.
+ * Typical servers with ws or Socket.IO: one `send` or `emit` of each event to all clients.
+ * Arguments: the kind, certificate, key, and the event, in which `{stamp}` stands for its time. For
+ * `bare` also the number of events that each client receives. Prints its port. A line of JSON on
+ * stdin starts the sending.
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';

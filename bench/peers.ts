@@ -20,8 +20,8 @@ export interface Peer {
   readonly pid: number;
   readonly port: number;
   /**
-   * Sends `count` events, one each `everyMs`; 0: as fast as possible. Returns once the server is
-   * told, before the events are sent.
+   * Sends `count` events, one each `everyMs`; 0: as fast as possible. Returns once the server has
+   * the command, before it sends the events.
    */
   send(count: number, everyMs: number): void;
   end(): Promise<void>;

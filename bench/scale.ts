@@ -1,6 +1,7 @@
 /**
- * What docs/scale.md starts from: the processor time that a commit takes in each kind of process,
- * in nats-server, and in the stream. The commits are small, and none of the clients gets them.
+ * The measurements for docs/scale.md: the processor time that a commit takes in each kind of
+ * process and in nats-server, and its bytes in the stream. The commits are small, and no client
+ * receives them.
  */
 import { type Result, Runs } from './figures.ts';
 import { startNats } from './nats.ts';
@@ -28,11 +29,11 @@ const SETTLE_MS = 500;
 const MICROS = 1e6;
 const MORE_GATEWAYS = 3;
 const SLOT_OF_MACHINES = 'sno_machines';
-/** Processors that processes use which have nothing to do. */
+/** Processors that idle processes use. */
 const IDLE = 0.1;
 /** Bytes of the stream when the start of a gateway is measured. */
 const FULL_BYTES = 3e8;
-/** A commit of ten megabytes, which no client gets. */
+/** Makes a commit of ten megabytes, which no client receives. */
 const INSERT_LARGE = "insert into notes (room, body) select 1, repeat('x', 100000) from generate_series(1, 100)";
 
 export async function benchScale(runs: number): Promise<Result> {
@@ -122,7 +123,7 @@ async function overNats(world: World, results: Runs, counts: boolean): Promise<v
   }
 }
 
-/** Waits until these processes have done what they were sent. */
+/** Waits until these processes have finished their work. */
 async function quiet(pids: readonly number[]): Promise<void> {
   const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   for (let before = used(); ; before = used()) {

@@ -1,6 +1,6 @@
 /**
- * What a page loads for each client: its main entry as esbuild bundles and minifies it, compressed.
- * The peers are installed from npm into a folder of their own.
+ * The code that a page loads for each client library: its main entry, bundled and minified by
+ * esbuild, and compressed. The peers are installed from npm into a separate folder.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { buildSync } from 'esbuild';
 import { atMost, type Result, Runs } from './figures.ts';
 
-/** What a page imports of each package. */
+/** The code by which a page imports each package. */
 const PEERS: Readonly<Record<string, string>> = {
   'pusher-js@8.6.0': "export { default } from 'pusher-js';",
   'centrifuge@5.8.0': "export { Centrifuge } from 'centrifuge';",
@@ -23,7 +23,7 @@ const OURS: Readonly<Record<string, string>> = {
   'Snö with its React hooks': `export * from '${CLIENT}/index.ts'; export * from '${CLIENT}/react/index.ts';`,
   'Snö with collections of TanStack DB': `export * from '${CLIENT}/index.ts'; export * from '${CLIENT}/tanstack/index.ts';`,
 };
-/** A page has these anyway. */
+/** Packages that the page has in any case, and that are not counted. */
 const EXTERNAL = ['react', '@tanstack/db'];
 const GZIP = 'bytes, gzip';
 

@@ -5,10 +5,10 @@
 --
 -- Every function pins its search_path, and those that print values or definitions pin the settings that shape them.
 
--- Recursive queries have a work_mem of their own: they begin with a hash table as large as it allows, since the planner expects
--- many more rows than there are, and each page of it is made anew.
+-- Functions with recursive queries set a small work_mem. The planner expects many more rows than there are, so the query begins
+-- with a hash table as large as work_mem allows, and all its pages are new memory.
 
--- Functions that are made again lose `jit = off` until the end of this file, and event triggers call them at each command.
+-- A replaced function lacks `jit = off` until the end of this file, and event triggers call it at each command.
 select set_config('jit', 'off', true);
 
 create schema if not exists sno;
@@ -17,15 +17,15 @@ create schema if not exists channel_access;
 create schema if not exists channel_presence;
 create schema if not exists channel_send;
 
-comment on schema sno is 'Snö: what the realtime gateway needs in this database.';
+comment on schema sno is 'Snö: functions and tables that the realtime gateway needs in this database.';
 comment on schema channels is 'Channel views: the name of a view is the pattern of its channels, such as project:{project_id}.';
-comment on schema channel_access is 'Access views: who may subscribe to the channels of the same name.';
+comment on schema channel_access is 'Access views: which clients may subscribe to the channels of the same name.';
 comment on schema channel_presence is 'Presence views: which subscribers may appear as members of the channels of the same name, and what is shown of them.';
 comment on schema channel_send is 'Send views: which subscribers may send to the channels of the same name.';
 
 grant usage on schema sno to public;
 
--- The event triggers of an earlier version would call functions that are replaced below, one after the other.
+-- Empty until the end: the event triggers of an earlier version would call functions while these are replaced below.
 create or replace function sno.on_ddl() returns event_trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$ begin end $$;
@@ -39,21 +39,21 @@ as $$ select 11 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 
 
--- What is remembered ---------------------------------------------------------------------------------------------
+-- State ----------------------------------------------------------------------------------------------------------
 
 create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is '`rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which is granted what it reads; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
--- Everybody may put messages into the WAL; those with this key come from sno.send_catalog().
+comment on table sno.settings is '`rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which receives the rights to read; `catalog_key`: proves that sno.send_catalog() wrote a catalog in the WAL.';
+-- Every role may write messages to the WAL; those with this key come from sno.send_catalog().
 insert into sno.settings (name, value) values ('catalog_key', gen_random_uuid()::text || gen_random_uuid()::text) on conflict do nothing;
 
 create table if not exists sno.publications (
   name name primary key,
   registered_at timestamptz
 );
-comment on table sno.publications is 'The publications that are kept up to date: one for each SNO_PUBLICATION that reads this database. `registered_at`: null for the one that is assumed where no service has named its own.';
+comment on table sno.publications is 'The publications that are kept up to date: one for each SNO_PUBLICATION that reads this database. `registered_at`: null for the default one, before a service has registered its own.';
 -- Before version 8, sno.settings named one publication.
 insert into sno.publications (name, registered_at)
 select value, now() from sno.settings where name = 'publication'
@@ -84,17 +84,17 @@ create table if not exists sno.partitions (
   relation oid primary key,
   root oid not null
 );
-comment on table sno.partitions is 'Partitions of the tables that views read: after a DROP the catalog no longer says whose partition it was.';
+comment on table sno.partitions is 'Partitions of the tables that views read, with their roots: after a DROP, the system catalogs no longer have the root.';
 
 create table if not exists sno.children (
   parent oid,
   child oid,
   primary key (parent, child)
 );
-comment on table sno.children is 'Inheritance below the tables that access views read: after NO INHERIT or a DROP the catalog no longer says whose child it was.';
+comment on table sno.children is 'Inheritance children of the tables that access views read: after NO INHERIT or a DROP, the system catalogs no longer have the parent.';
 
 create table if not exists sno.turn ();
-comment on table sno.turn is 'Locked by a transaction from when it puts the catalog into the WAL until it has committed: the next one shows what this one did.';
+comment on table sno.turn is 'A lock: a transaction holds it from writing the catalog to the WAL until its commit, so that the next catalog includes its changes.';
 
 create table if not exists sno.publishing (
   publication oid not null,
@@ -103,7 +103,7 @@ create table if not exists sno.publishing (
   writers_before xid8,
   primary key (publication, relation)
 );
-comment on table sno.publishing is 'Tables in the publication, and by which entry. `writers_before`: of what transactions before it have written, a part may never come; null once they have ended.';
+comment on table sno.publishing is 'Tables in the publication, and the entry by which they are in it. `writers_before`: transactions before this id may have written rows that Postgres never sends; null once they have ended.';
 
 create unlogged table if not exists sno.ddl (
   transaction xid8 primary key,
@@ -114,19 +114,17 @@ alter table sno.ddl add column if not exists voided text[] not null default '{}'
 alter table sno.ddl add column if not exists states text[] not null default '{}';
 alter table sno.ddl add column if not exists told text[] not null default '{}';
 alter table sno.ddl add column if not exists is_whole boolean not null default false;
-comment on table sno.ddl is 'Views touched by the DDL of a running transaction, those of which rows went without a change of their own, whether tables may have to be published for it, and how tables were after each command (sno.state). A row is gone when its transaction commits.';
+comment on table sno.ddl is 'The DDL of running transactions. `touched`: views whose meaning it may change; `voided`: views whose rows vanished without a change of a row; `publish`: whether tables may have to be published; `states`: tables after each command (sno.state); `told`: further views that the message describes; `is_whole`: it describes all views. A row is deleted when its transaction commits.';
 
 create table if not exists sno.watched (
   relation oid primary key,
   file oid not null,
   guard text
 );
-comment on table sno.watched is 'Partitions and materialized views, as sno.inspect() saw them last: their file, which TRUNCATE and REFRESH replace, and the triggers that tell of it (null: not all of them were enabled).';
+comment on table sno.watched is 'Partitions and materialized views at the last sno.inspect(): their file, which TRUNCATE and REFRESH replace, and the triggers that report it (null: not all of them were enabled).';
 
 
--- What views read ------------------------------------------------------------------------------------------------
-
--- Whose rights an access view reads by. --------------------------------------------------------------------------
+-- The relations that views read, and the rights by which they read them ------------------------------------------
 
 create or replace function sno.is_secured(relation oid, role oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
@@ -136,7 +134,7 @@ as $$
   from pg_class c left join pg_roles r on r.oid = $2
   where c.oid = $1
 $$;
-comment on function sno.is_secured(oid, oid) is 'Whether row-level security of a table applies to a role; true for a role that is not known.';
+comment on function sno.is_secured(oid, oid) is 'Whether row-level security of a table applies to a role; true for an unknown role.';
 
 create or replace function sno.views() returns oid[]
 language sql stable set search_path = pg_catalog, pg_temp
@@ -145,7 +143,7 @@ as $$
   from pg_class c
   where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
 $$;
-comment on function sno.views() is 'All channel, access, presence and send views, and whatever else stands in their schemas.';
+comment on function sno.views() is 'All channel, access, presence and send views, and all other relations in their schemas.';
 
 drop function if exists sno.chain(oid);
 create or replace function sno.chain(views oid[] default null) returns table (view oid, reader oid, relation oid, role oid)
@@ -162,7 +160,7 @@ as $$
     select k.view, k.relation, x.relation, x.role
     from chain k
     cross join lateral (
-      -- A view reads by the rights of its owner, or as the role that asks.
+      -- A view reads with the rights of its owner, or with those of the calling role (security_invoker).
       select d.refobjid, case
         when exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) then s.oid
         else c.relowner end
@@ -172,7 +170,7 @@ as $$
       join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
       where d.refclassid = 'pg_class'::regclass and d.deptype = 'n' and d.refobjid <> c.oid
       union all
-      -- A policy reads as the role that reads its table.
+      -- A policy reads with the rights of the role that reads its table.
       select d.refobjid, k.role
       from pg_policy p
       join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
@@ -184,14 +182,14 @@ as $$
   select view, reader, relation, role from chain
 $$;
 comment on function sno.chain(oid[]) is
-  'What channel views and access views read, through other views and the policies of tables, step by step: which view or table reads what, by the rights of which role (null: that of the service, which is not known).';
+  'Each relation that channel views and access views read, also through other views and policies, with the view or table that reads it (`reader`) and the role whose rights apply (null: the role of the service, which is unknown).';
 
 drop function if exists sno.policy_reads();
 create or replace function sno.policy_reads(views oid[] default null) returns table (view oid, relation oid)
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A role without these rights learns from sno.lacking() that it lacks them.
+  -- Without these rights, reads no policies: sno.lacking() reports the missing rights.
   if exists (select from pg_policy) and has_function_privilege('sno.chain(oid[])', 'execute') and has_table_privilege('sno.settings', 'select') then
     return query
       select k.view, k.relation
@@ -201,7 +199,7 @@ begin
   end if;
 end
 $$;
-comment on function sno.policy_reads(oid[]) is 'The tables that policies read for access views. `views`: for these.';
+comment on function sno.policy_reads(oid[]) is 'The tables that policies read when access views are queried. `views`: only for these.';
 
 drop function if exists sno.rights(oid);
 create or replace function sno.rights(views oid[] default null) returns table (
@@ -222,7 +220,7 @@ as $$
       where d.refobjid = c.oid and not case when d.refobjsubid > 0 then has_column_privilege(k.role, c.oid, d.refobjsubid::smallint, 'select')
         else has_any_column_privilege(k.role, c.oid, 'select') end),
     case when c.relkind in ('r', 'p') and c.relrowsecurity then sno.is_secured(c.oid, k.role) else false end,
-    -- Its own rights would not do: it is a superuser, may bypass policies, or is a member of another role.
+    -- Its own rights do not suffice: it may read only as a superuser, by BYPASSRLS, or as a member of another role.
     k.role is not null and k.role <> c.relowner and (
       c.relrowsecurity
       or has_table_privilege(k.role, c.oid, 'select') and not exists (
@@ -233,7 +231,7 @@ as $$
   where k.reader <> 0 and c.oid >= 16384
 $$;
 comment on function sno.rights(oid[]) is
-  'By the rights of which role views read each relation: whether it may, whether policies apply to it, and whether that depends on attributes or memberships of the role; and the view that reads it.';
+  'For each relation that views read: the role whose rights apply, whether it may read the relation, whether policies apply to it, whether that depends on its attributes or memberships, and the view that reads the relation.';
 
 drop function if exists sno.policies(oid);
 create or replace function sno.policies(views oid[] default null) returns table (view oid, policy oid)
@@ -246,14 +244,14 @@ as $$
   where case when c.relrowsecurity then sno.is_secured(c.oid, k.role) end
     and (k.role is null or exists (select from unnest(p.polroles) r (oid) where r.oid = 0 or pg_has_role(k.role, r.oid, 'usage')))
 $$;
-comment on function sno.policies(oid[]) is 'The policies that apply to what views read.';
+comment on function sno.policies(oid[]) is 'The policies that apply to the relations that views read.';
 
 create or replace function sno.numbers_after(label text, tree text) returns setof oid
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   select split_part(p.part, ' ', 1)::oid
   from string_to_table($2, $1) with ordinality p (part, position)
-  -- Labels that are names of columns stand there too, before something else.
+  -- A column may have the label as its name; another kind of text follows then.
   where p.position > 1 and left(p.part, 11) ~ '^[0-9]+ '
 $$;
 comment on function sno.numbers_after(text, text) is 'The oids that follow a label in the tree of a view or policy.';
@@ -274,7 +272,7 @@ as $$
 $$;
 comment on function sno.trees(oid[], oid[]) is 'The stored trees of relations'' rules (`pg_rewrite`) and of policies, each once.';
 
--- The tree of a view or policy names what it reads by oid; pg_depend leaves out what is built in.
+-- Reads the trees of views and policies, since pg_depend lacks built-in relations.
 drop function if exists sno.unnoticed(oid);
 create or replace function sno.unnoticed(views oid[] default null) returns table (view oid, what text)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -286,11 +284,11 @@ as $$
     union all
     select a.view, 'pg_policy'::regclass, a.policy from sno.policies($1) a
   ),
-  -- Each tree once, however many views read through it.
+  -- Each tree once, even if many views read through it.
   tree as materialized (
-    select t.class, t.oid, t.text
-    from (select array_agg(s.class) as classes, array_agg(s.oid) as oids from source s) s
-    cross join lateral sno.trees(s.classes, s.oids) t
+  select t.class, t.oid, t.text
+  from (select array_agg(s.class) as classes, array_agg(s.oid) as oids from source s) s
+  cross join lateral sno.trees(s.classes, s.oids) t
   )
   select distinct s.view, found.what
   from tree
@@ -306,12 +304,12 @@ as $$
     union all
     select 'a sample (TABLESAMPLE)' where tree.text like '%{TABLESAMPLECLAUSE %'
     union all
-    -- tableoid, -6, is that of the row's table.
+    -- tableoid (-6) is allowed: it changes only with the row's table.
     select 'a system column, such as ctid' where tree.text like '%:varattno -%' and tree.text ~ '\{VAR :varno [0-9]+ :varattno -[1-5] '
   ) found (what)
   join source s on (s.class, s.oid) = (tree.class, tree.oid)
 $$;
-comment on function sno.unnoticed(oid[]) is 'What views read of which no change comes through the WAL or an event trigger.';
+comment on function sno.unnoticed(oid[]) is 'What views read whose changes neither the WAL nor an event trigger reports, in words.';
 
 drop function if exists sno.below();
 create or replace function sno.below(views oid[] default null) returns table (view oid, relation oid)
@@ -330,14 +328,14 @@ begin
       from below b
       cross join lateral (
         select d.refobjid
-        -- Not through materialized views: what they show changes when they are refreshed.
+        -- Not through materialized views: their rows change only by a REFRESH.
         from pg_class c
         join pg_rewrite r on r.ev_class = c.oid
         join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
         where c.oid = b.relation and c.relkind = 'v' and r.ev_type = '1'
           and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
         union all
-        -- Postgres sends a partition's changes as its root's.
+        -- Postgres sends changes of a partition as changes of its root.
         select pg_partition_root(c.oid)::oid from pg_class c where c.oid = b.relation and c.relispartition
         union all
         select i.inhrelid from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -346,12 +344,12 @@ begin
     )
     select b.view, b.relation
     from below b
-    -- LIMIT makes it look each one up, instead of reading all of pg_class.
+    -- LIMIT makes the planner look up each row instead of reading all of pg_class.
     cross join lateral (select c.relkind from pg_class c where c.oid = b.relation limit 1) c
     where b.relation <> b.view and c.relkind in ('v', 'm', 'r', 'p', 'f');
 end
 $$;
-comment on function sno.below(oid[]) is 'Every relation that a channel view or access view reads, directly or through other views. `views`: that these read.';
+comment on function sno.below(oid[]) is 'Every relation that a channel view or access view reads, directly or through other views. `views`: only for these.';
 
 create or replace function sno.publication_names(name name default null) returns setof name
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -361,7 +359,7 @@ comment on function sno.publication_names(name) is 'The given name, or else the 
 create or replace function sno.default_publication() returns name
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select p.name from sno.publications p order by p.registered_at, p.name limit 1 $$;
-comment on function sno.default_publication() is 'The publication that is meant where none is named: the one that was registered first.';
+comment on function sno.default_publication() is 'The publication that is used if no name is given: the one that was registered first.';
 
 create or replace function sno.use_publication(name name) returns void
 language sql volatile set search_path = pg_catalog, pg_temp
@@ -371,13 +369,13 @@ as $$
   delete from sno.publications p
   where p.registered_at is null and not exists (select from pg_publication o where o.pubname = p.name);
 $$;
-comment on function sno.use_publication(name) is 'Registers a publication to be kept up to date. Another one that is no longer read is taken out by: delete from sno.publications where name = ...';
+comment on function sno.use_publication(name) is 'Registers a publication to be kept up to date. To remove one that is no longer used: delete from sno.publications where name = ...';
 
 create or replace function sno.above(classes oid[], objects oid[]) returns table (class oid, object oid, schema name, name name)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set work_mem = '64kB'
--- The planner expects many dependents, and would read whole catalogs.
+-- The planner expects many dependents, and would otherwise read whole catalogs.
 set enable_hashjoin = off
 set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
@@ -396,9 +394,9 @@ begin
         join pg_rewrite r on r.oid = d.objid
         where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
         union all
-        -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts,
-        -- operators, aggregates, functions with a parsed body and constraints of domains; from a dictionary to text search
-        -- configurations; from a schema or an extension to all that is in it.
+        -- From a type to the tables with columns of it, to its arrays and domains. From a table to its row type. From a function to
+        -- its casts, operators, aggregates, functions with a parsed body, and constraints of domains. From a dictionary to text search
+        -- configurations. From a schema or an extension to all its members.
         select d.classid, d.objid
         from pg_depend d
         where d.refclassid = a.class and d.refobjid = a.object
@@ -415,14 +413,14 @@ begin
         -- The primary key of a partitioned table is valid once each partition's index is attached.
         select 'pg_class'::regclass::oid, i.indrelid from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
         union all
-        -- From what a composite type consists of to the type; of a table, the type depends on the table.
+        -- From the relation of a composite type to the type. A table's row type depends on the table, see above.
         select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
         union all
-        -- From a cast by which values are shown to their type.
+        -- From a cast that prints values to their type.
         select 'pg_type'::regclass::oid, k.castsource from pg_cast k
         where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
         union all
-        -- From a policy, and from what it depends on, to its table.
+        -- From a policy, and from the objects that it depends on, to its table.
         select 'pg_class'::regclass::oid, p.polrelid from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
         union all
         select 'pg_class'::regclass::oid, p.polrelid
@@ -434,14 +432,14 @@ begin
     )
     select distinct a.origin_class, a.origin, n.nspname, c.relname
     from above a
-    -- LIMIT keeps the planner, which expects many, from reading all of pg_class.
+    -- LIMIT makes the planner look up each row instead of reading all of pg_class: it expects many.
     cross join lateral (select * from pg_class where oid = a.object limit 1) c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')
     where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f');
 end
 $$;
 comment on function sno.above(oid[], oid[]) is
-  'The channel views and access views whose meaning depends on an object: itself, a table, a type, a cast, a function, a schema. `classes`: the catalog of each object.';
+  'The channel views and access views whose meaning depends on an object: the view itself, a table, a type, a cast, a function, a schema. `classes`: the system catalog of each object.';
 
 create or replace function sno.above(class oid, object oid) returns table (schema name, name name)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -456,20 +454,20 @@ as $$
     c.relreplident = 'f' and not exists (
       select from pg_attribute a
       where a.attrelid = c.oid and not a.attisdropped
-        -- From 18 on, a full identity is none where it has columns that are not published: those that are computed at
-        -- each reading cannot be; those that are stored are where the publication says so.
+        -- From 18 on, an identity FULL is invalid if one of its columns is not published. Virtual generated columns never
+        -- are. Stored ones are if the publication says so.
         and (a.attgenerated = 'v' or a.attgenerated = 's' and exists (
           select from pg_publication p
           where p.pubname in (select sno.publication_names($2)) and to_jsonb(p) ->> 'pubgencols' = 'n')))
     or c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid)
     or c.relreplident = 'i' and exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid))
   from (select $1 union select p.relid from pg_partition_tree($1) p where p.isleaf) t (oid)
-  -- LIMIT makes it look each one up, instead of reading all of pg_class.
+  -- LIMIT makes the planner look up each row instead of reading all of pg_class.
   cross join lateral (select * from pg_class where oid = t.oid limit 1) c
   where c.relkind <> 'p'
 $$;
 comment on function sno.identified(oid, name) is
-  'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
+  'Whether a table, with all its partitions, has a replica identity. Without one, the app''s UPDATE and DELETE would fail while the table is published. Null for a partitioned table without partitions.';
 
 drop function if exists sno.publication_tables(name);
 create or replace function sno.publication_tables(publication name default null, relations oid[] default null)
@@ -478,17 +476,17 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  -- Which partitions are published as themselves depends on their ancestors: Postgres's function knows.
+  -- Whether a partition is published by itself depends on its ancestors, so Postgres's function is asked.
   partitions oid[] := array(
     select c.oid from unnest($2) r (oid) cross join lateral (select * from pg_class c where c.oid = r.oid limit 1) c where c.relispartition);
 begin
   return query
-    -- Materialized, and joined by LATERAL with LIMIT: of plain joins the planner makes loops that call the function once a table.
+    -- Materialized, and joined by LATERAL with LIMIT: for plain joins, the planner calls the function once for each table.
     with publication as materialized (
       select p.oid, p.xmin, p.pubname, p.puballtables, p.pubviaroot
       from pg_publication p
       where p.pubname in (select sno.publication_names($1))
-        -- With some operations left out, not every change comes.
+        -- If the publication leaves out an operation, changes are missing.
         and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
     ),
     listed as materialized (
@@ -497,7 +495,7 @@ begin
       cross join lateral pg_get_publication_tables(p.pubname::text) t
       where $2 is null or partitions <> '{}' and t.relid = any (partitions)
       union all
-      -- It opens every table of FOR ALL TABLES. Of a table that is no partition its entries say the same.
+      -- The function opens every table of FOR ALL TABLES. For a table that is not a partition, the entries suffice.
       select p.oid, p.xmin, p.puballtables, r.oid
       from publication p
       cross join (select distinct r.oid from unnest($2) r (oid)) r
@@ -514,14 +512,14 @@ begin
       from pg_publication_rel r where r.prpubid = l.oid and r.prrelid = c.oid limit 1) r on true
     left join lateral (
       select n.oid from pg_publication_namespace n where n.pnpubid = l.oid and n.pnnspid = c.relnamespace limit 1) n on true
-    -- With a column list or a row filter, not every change comes.
+    -- With a column list or a row filter, changes are missing.
     where r.is_whole is not false
-      -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
+      -- Postgres's function uses the newest committed state; the tables joined here, the snapshot of this query.
       and (l.puballtables or r.oid is not null or n.oid is not null);
 end
 $$;
 comment on function sno.publication_tables(name, oid[]) is
-  'The tables of which every change that is made now comes, and by which entry of the publication. Without a name: of all publications of Snö. `relations`: of these tables.';
+  'The tables whose every new change is published, and the entry by which they are in the publication. Without a name: for all publications of Snö. `relations`: only these tables.';
 
 drop function if exists sno.published(name);
 create or replace function sno.published(publication name default null, relations oid[] default null) returns setof oid
@@ -533,7 +531,7 @@ as $$
   where p.writers_before is null
 $$;
 comment on function sno.published(name, oid[]) is
-  'The tables of which every change comes, and of the transactions that changed them before that, none is left. `relations`: of these tables.';
+  'The tables whose every change is published, and whose earlier writers have all ended. `relations`: only these tables.';
 
 
 drop function if exists sno.remember_children();
@@ -547,18 +545,18 @@ as $$
   where i.inhparent = any (coalesce($1, array(select b.relation from sno.below() b)))
   on conflict do nothing
 $$;
-comment on function sno.remember_children(oid[]) is 'Remembers the inheritance below the tables that views read (`relations`), for sno.on_ddl() and sno.on_drop().';
+comment on function sno.remember_children(oid[]) is 'Stores the inheritance children of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
 
--- Postgres sends the TRUNCATE of a partitioned table, but nothing of one that names a partition alone.
+-- Postgres sends the TRUNCATE of a partitioned table, but not that of a single partition.
 create or replace function sno.on_truncate() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   root oid := coalesce(pg_partition_root(tg_relid), tg_relid);
-  -- Roots that the running statement truncates, each between commas.
+  -- Roots that the present statement truncates, each between commas.
   truncating text := coalesce(current_setting('sno.truncating', true), '');
   views text[];
 begin
@@ -577,7 +575,7 @@ exception when others then
   return null;
 end
 $$;
-comment on function sno.on_truncate() is 'Notices that a partition is truncated alone. Never fails.';
+comment on function sno.on_truncate() is 'Reports that a single partition was truncated. Never fails.';
 
 drop function if exists sno.guard_partitions();
 drop function if exists sno.guard_partitions(oid);
@@ -611,7 +609,7 @@ begin
 end
 $$;
 comment on function sno.guard_partitions(oid[]) is
-  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell. Enables them again where they were disabled. `relations`: on these tables only.';
+  'Creates triggers on the partitioned tables that views read, and on their partitions, which report a TRUNCATE that the WAL lacks. Enables them again if they were disabled. `relations`: only for these tables.';
 
 
 -- The catalog ----------------------------------------------------------------------------------------------------
@@ -626,7 +624,7 @@ as $$
       'typeOid', a.atttypid::bigint,
       'typeModifier', a.atttypmod,
       'type', format_type(a.atttypid, a.atttypmod),
-      -- The builtin provider (17 and newer) compares bytes in each of its locales.
+      -- The builtin provider (17 and newer) orders bytewise in all its locales.
       'bytewise', coalesce(case when l.collprovider = 'd' then d.datlocprovider else l.collprovider end = 'b'
         or case when l.collprovider = 'd' then d.datlocprovider else l.collprovider end = 'c'
           and case when l.collprovider = 'd' then d.datcollate else l.collcollate end in ('C', 'POSIX'), true),
@@ -647,8 +645,7 @@ as $$
 $$;
 comment on function sno.columns(oid[]) is 'The columns of tables and views, for sno.catalog(); no row for one without columns.';
 
--- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
--- A body that is kept as text is parsed when it runs: what it may call is known by its words only.
+-- A body that is stored as text is parsed only when it runs: its calls are known only by the words in it.
 create or replace function sno.calls(function oid) returns setof oid
 language sql stable set search_path = pg_catalog, pg_temp
 set work_mem = '64kB'
@@ -675,7 +672,7 @@ as $$
   )
   select oid from called where oid >= 16384
 $$;
-comment on function sno.calls(oid) is 'A function with all others that it may call, through others too, those that came with Postgres left out.';
+comment on function sno.calls(oid) is 'A function and all functions that it may call, also indirectly; without built-in ones.';
 
 drop function if exists sno.callers(text[]);
 create or replace function sno.callers(names text[], changed oid[] default '{}') returns setof oid
@@ -683,7 +680,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 set work_mem = '64kB'
 as $$
 declare
-  -- The functions on which views depend, and whose body is known by its words only. Most databases have few of them.
+  -- The functions on which views depend, and whose bodies are stored as text. Most databases have few of them.
   bases oid[] := array(
     select distinct p.oid
     from pg_depend d
@@ -714,7 +711,7 @@ begin
         from written w
         where strpos(w.body, c.name) > 0 and (c.name !~ '^\w+$' or w.body ~ ('\m' || c.name || '\M'))
         union all
-        -- A body that is kept parsed, an operator and a default call by oid.
+        -- A parsed body, an operator and a default call by oid.
         select p.oid, lower(p.proname::text collate "C")
         from (
           select d.refobjid, d.objid from pg_depend d
@@ -733,7 +730,7 @@ begin
 end
 $$;
 comment on function sno.callers(text[], oid[]) is
-  'The functions whose text has one of these names in it, or that call one of these functions by oid, and those that call such a function. None where no view depends on a function whose calls are known by its text only.';
+  'The functions whose text contains one of these names, or that call one of these functions by oid, and their callers in turn. Empty if no view depends on a function whose body is stored as text.';
 
 drop function if exists sno.functions(oid[]);
 drop function if exists sno.functions(oid[], oid[]);
@@ -743,7 +740,7 @@ set work_mem = '64kB'
 as $$
   with recursive
   source as materialized (select * from unnest($1, $2, $3) s (view, class, oid)),
-  -- Each tree once, however many views read through it.
+  -- Each tree once, even if many views read through it.
   tree as materialized (
     select t.class, t.oid, t.text
     from (select array_agg(s.class) as classes, array_agg(s.oid) as oids from source s) s
@@ -755,13 +752,13 @@ as $$
     cross join lateral sno.numbers_after(':funcid ',
       replace(replace(replace(t.text, ':opfuncid ', ':funcid '), ':aggfnoid ', ':funcid '), ':winfnoid ', ':funcid ')) f (function)
   ),
-  -- The defaults of arguments are filled in where a call is planned, not where it is written.
+  -- Postgres adds the defaults of arguments when it plans a call, so they are not in the tree.
   called (function, oid) as (
     select distinct d.function, d.function from direct d
     union
     select c.function, m[1]::oid
     from called c
-    -- LIMIT makes it look each one up, instead of reading all of pg_proc for each view.
+    -- LIMIT makes the planner look up each row instead of reading all of pg_proc for each view.
     cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
     cross join lateral regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m
   ),
@@ -800,7 +797,7 @@ as $$
   join described d on d.oid = u.oid
   group by u.view
 $$;
-comment on function sno.functions(oid[], oid[], oid[]) is 'The functions, and those of operators, that views call by their sources, each the rule of a relation (`pg_rewrite`) or a policy: for sno.catalog(). No row for a view that calls none.';
+comment on function sno.functions(oid[], oid[], oid[]) is 'The functions that views call, also by operators, for sno.catalog(). `classes` and `sources`: for each view, a relation whose rule it runs (`pg_rewrite`) or a policy. No row for a view that calls none.';
 
 drop function if exists sno.casts_by_text(oid[]);
 create or replace function sno.casts_by_text(views oid[], sources oid[]) returns table (view oid, types json)
@@ -812,7 +809,7 @@ as $$
   named as materialized (
     select distinct r.ev_class, m[1]::oid as type
     from pg_rewrite r
-    -- COERCEVIAIO: of the nodes that have a result type, its collation follows in no other
+    -- COERCEVIAIO is the only node in which the collation follows the result type.
     cross join lateral regexp_matches(case when r.ev_action::text like '%{COERCEVIAIO %' then r.ev_action::text end, ':resulttype ([0-9]+) :resultcollid', 'g') m
     where r.ev_class in (select s.oid from source s) and r.ev_type = '1'
   ),
@@ -834,16 +831,16 @@ as $$
   select m.view, json_agg(format_type(m.type, null) order by m.type) from made m group by m.view
 $$;
 comment on function sno.casts_by_text(oid[], oid[]) is
-  'The types that views cast to through their text, with their parts, by the relations whose rules they run: for sno.catalog(). No row for a view that casts to none.';
+  'The types to which views cast values through their text, and the types that those consist of, for sno.catalog(). `sources`: for each view, a relation whose rule it runs. No row for a view without such casts.';
 
 create or replace function sno.columns_read(views oid[], sources oid[]) returns table (view oid, columns json)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  -- Views stand in arrays beside what they read: joined to it, they would take the square of their number.
+  -- Views are in arrays: joined to the relations that they read, the cost would grow with the square of their number.
   with source as materialized (
     select s.oid, array_agg(distinct s.view) as views from unnest($1, $2) s (view, oid) group by s.oid
   ),
-  -- A row as a whole leaves no column in pg_depend.
+  -- A whole-row reference has no columns in pg_depend.
   rule as materialized (
     select s.views, r.oid, strpos(r.ev_action::text, ':varattno 0 ') > 0 as is_whole
     from source s join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
@@ -854,7 +851,7 @@ as $$
     join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
     cross join lateral unnest(r.views) v (view)
   ),
-  -- All policies, whether they apply to the reader or not: that may change by an ALTER ROLE.
+  -- All policies, even if they do not apply to the reader: an ALTER ROLE may change that.
   policy as materialized (
     select u.view, p.oid, strpos(p.polqual::text, ':varattno 0 ') > 0 as is_whole
     from (select distinct d.view, d.relation from direct d) u
@@ -872,7 +869,7 @@ as $$
     union
     select p.view from policy p where p.is_whole
     union
-    -- Policies of what a policy reads.
+    -- Policies of tables that a policy reads.
     select u.view from used u join pg_policy p on p.polrelid = u.relation and p.polcmd in ('r', '*')
     where not exists (select from direct d where (d.view, d.relation) = (u.view, u.relation))
   ),
@@ -888,22 +885,22 @@ as $$
     left join pg_attribute a on a.attrelid = u.relation and a.attnum = u.number and u.number > 0
     left join pg_type t on t.oid = a.atttypid
     group by u.view, u.relation
-    -- Equal texts mean equal values: of types of extensions that is not known.
+    -- Equal texts must mean equal values; for types of extensions that is unknown.
     having coalesce(bool_and(t.oid < 16384 or t.typtype = 'e' or t.typtype = 'd' and t.typbasetype < 16384) filter (where a.attname is not null), true)
   ) r
   where r.view not in (select view from unknown)
-    -- What reads the parent or the root reads it too, by the columns of that.
+    -- A query of the parent or root reads this table too, by the parent's columns.
     and not exists (select from pg_inherits i where i.inhrelid = r.relation)
     and (r.view, r.relation) not in (select view, relation from root)
   group by r.view
 $$;
 comment on function sno.columns_read(oid[], oid[]) is
-  'The columns that access views read, by table; an update that changes none of them changes no row of the view. A table that is missing may be read in all its columns. `sources`: the views and those that they read.';
+  'The columns that access views read, by table; an update that changes none of them changes no row of the view. If a table is missing, the view may read all its columns. `sources`: for each view, a relation whose rule it runs.';
 
 create or replace function sno.search_path(role oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  -- As the server looks for it: for the role in this database, for the role, for the database, for all.
+  -- In the server's order: the setting of the role in this database, of the role, of the database, of all.
   select regexp_replace(
     coalesce((
       select regexp_replace(c.setting, '^search_path=', '')
@@ -915,9 +912,9 @@ as $$
     '(^|,)\s*"\$user"\s*(?=,|$)', '\1' || replace(quote_ident(pg_get_userbyid($1)), '\', '\\'), 'g')
 $$;
 comment on function sno.search_path(oid) is
-  'The search_path that a session of a role has in this database at its start, $user replaced by its name. One that the server''s configuration files set is not known here.';
+  'The search_path with which a session of a role starts in this database, with its name in place of $user. A setting in the server''s configuration files is not seen.';
 
--- Without settings of its own: these would end what it does.
+-- It must not have settings of its own (SET): these would undo its set_config at its end.
 create or replace function sno.under_path(path text) returns boolean
 language plpgsql immutable parallel safe
 as $$
@@ -926,7 +923,7 @@ begin
 end
 $$;
 comment on function sno.under_path(text) is
-  'Gives the rest of the transaction another search_path. It is declared immutable, so that a constant in FROM is computed when the query is planned: after its own names have been looked up, before the bodies of functions are read.';
+  'Sets the search_path for the rest of the transaction. Declared immutable, so that Postgres evaluates it in FROM when it plans the query: after looking up the query''s own names, before reading the bodies of functions.';
 
 create or replace function sno.types(relations oid[]) returns setof oid
 language sql stable set search_path = pg_catalog, pg_temp
@@ -951,7 +948,7 @@ as $$
 $$;
 comment on function sno.types(oid[]) is 'The types of the columns of tables and views, with their parts, for sno.catalog().';
 
--- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
+-- The settings are pinned, since definitions print constants by them: a DDL message is written in the session that ran the DDL.
 drop function if exists sno.catalog(name);
 create or replace function sno.catalog(publication name default null, views oid[] default null) returns json
 language sql stable
@@ -973,7 +970,7 @@ as $$
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid = any (coalesce($2, sno.views()))
   ),
-  -- All that is told of a view is gathered by view first: looked for view by view, it would take the square of their number.
+  -- Everything is grouped by view first: searched view by view, the cost would grow with the square of their number.
   access as materialized (select array_agg(v.oid) as views from views v where v.schema <> 'channels'),
   rights as materialized (select r.* from sno.rights(array(select v.oid from views v)) r),
   policies as materialized (select p.* from access a cross join lateral sno.policies(a.views) p where a.views is not null),
@@ -1033,7 +1030,7 @@ as $$
   published as materialized (select p.oid from sno.published((select name from publication), array(select oid from tables)) p (oid)),
   columns as materialized (select * from sno.columns(array(select v.oid from views v union select t.oid from tables t))),
   paths as materialized (select o.owner, sno.search_path(o.owner) as path from (select distinct v.owner from views v) o),
-  -- What a materialized view calls is called when it is refreshed.
+  -- Without the sources of materialized views: their functions are called only by a REFRESH.
   sources as materialized (
     select array_agg(s.view) as views, array_agg(s.class) as classes, array_agg(s.oid) as oids
     from (
@@ -1136,7 +1133,7 @@ as $$
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
             where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
-          -- Those that could be the replica identity, beside the primary key. A partitioned table has others in each partition.
+          -- Those that could be the replica identity, without the primary key. In a partitioned table, each partition has its own.
           'uniqueIndexes', (
             select coalesce(json_agg(json_build_object('name', x.relname, 'columns', to_json((i.indkey::int2[])[0:i.indnkeyatts - 1]))
               order by i.indnkeyatts, x.relname), '[]')
@@ -1182,7 +1179,7 @@ as $$
             from pg_partition_tree(t.oid) p
             join pg_class c on c.oid = p.relid
             where p.isleaf and t.relkind = 'p' and c.relreplident <> t.relreplident
-              -- A full old row has the key's columns too.
+              -- An old row by identity FULL includes the key.
               and not (t.relreplident = 'd' and c.relreplident = 'f'))
         ) order by t.oid), '[]')
       from tables t left join columns c on c.relation = t.oid),
@@ -1203,7 +1200,7 @@ as $$
             select coalesce(json_agg(json_build_object('name', a.attname, 'typeOid', a.atttypid::bigint) order by a.attnum), '[]')
             from pg_attribute a
             where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) end,
-          -- As json.c looks for it: of types that are not built in, by a function.
+          -- As in json.c: only for types that are not built in, and only casts with a function.
           'jsonCast', (
             select p.provolatile
             from pg_cast c join pg_proc p on p.oid = c.castfunc
@@ -1233,7 +1230,7 @@ as $$
       where p.relation not in (select oid from published))
   )
 $$;
-comment on function sno.catalog(name, oid[]) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog/catalog.ts). `views`: only these, with all that they read.';
+comment on function sno.catalog(name, oid[]) is 'Channel views, access views and all that they read, in the form that Snö loads (src/channels/catalog/catalog.ts). `views`: only these, with all that they read.';
 
 
 -- The publication ------------------------------------------------------------------------------------------------
@@ -1297,13 +1294,13 @@ begin
 end
 $$;
 comment on function sno.sync_publication(name, oid[]) is
-  'Adds to a publication (without a name: to each of Snö) the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail. `views`: the tables of these.';
+  'Adds the tables that channel views and access views read to a publication (without a name: to each one of Snö). Returns the tables that were added, left out or removed, with the reason. Removes only tables on which the app''s own UPDATE and DELETE would fail. `views`: only their tables.';
 
 
 -- Transactions that were open when a table was published -----------------------------------------------------------
 
--- Postgres decides of each row whether it is published, by the publication as it was where the row stands in the WAL. What a
--- transaction wrote before its table was added never comes, though it commits later, and the rest of it does.
+-- Postgres decides for each row by the publication as it was at the row's place in the WAL. So if a transaction wrote to a table
+-- before the table was added, Postgres never sends these rows, but sends later ones of the same transaction.
 
 drop function if exists sno.exclude_writers(name);
 create or replace function sno.exclude_writers(publication name default null, relations oid[] default null) returns void
@@ -1326,7 +1323,7 @@ begin
   loop
     loop
       begin
-        -- It never waits in a queue: writers would wait behind it, and it could be the cause of a deadlock that ends one of them.
+        -- NOWAIT: in the lock's queue, writers would wait behind it, and it could cause a deadlock that aborts one of them.
         execute item.lock;
         insert into sno.publishing values (item.publication_oid, item.relation, item.published_as, null)
         on conflict on constraint publishing_pkey do update set published_as = excluded.published_as, writers_before = null;
@@ -1334,7 +1331,7 @@ begin
         exit;
       exception
         when lock_not_available then
-          -- All tables together get this much time. Those that are left wait for their writers without a lock: sno.settle().
+          -- The deadline is for all tables together. sno.settle() handles the rest: it waits for their writers without a lock.
           exit when clock_timestamp() >= deadline;
         when others then
           exit;
@@ -1342,14 +1339,14 @@ begin
       perform pg_sleep(0.01);
     end loop;
   end loop;
-  -- A table that comes back may come back by the same entry.
+  -- Removed, since a table that is published again may have the same entry.
   delete from sno.publishing p
   where p.publication in (select o.oid from pg_publication o where o.pubname in (select sno.publication_names($1)))
       and case when $2 is null then (p.publication, p.relation) not in (select t.publication_oid, t.relation from sno.publication_tables($1) t)
         else p.relation = any ($2) and (p.publication, p.relation) not in (select t.publication_oid, t.relation from sno.publication_tables($1, $2) t) end
     or not exists (select from pg_class c where c.oid = p.relation)
     or not exists (select from pg_publication o where o.oid = p.publication);
-  -- Other views than those that this transaction touched may be served by that.
+  -- Views that this transaction did not touch may be served now, too.
   update sno.ddl d
   set told = d.told || array(
     select distinct a.schema || ':' || a.name
@@ -1357,7 +1354,7 @@ begin
   where settled <> '{}' and d.transaction = pg_current_xact_id_if_assigned();
 end
 $$;
-comment on function sno.exclude_writers(name, oid[]) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before. `relations`: out of these tables only.';
+comment on function sno.exclude_writers(name, oid[]) is 'Locks each newly published table for a moment: once the lock is granted, no earlier writer of the table is left. `relations`: only these tables.';
 
 create or replace function sno.writers_before(relation oid, bound xid8) returns table (pid integer, transaction xid)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -1372,7 +1369,7 @@ as $$
     and x.locktype = 'transactionid' and x.mode = 'ExclusiveLock'
     and age(x.transactionid) > age($2::xid)
 $$;
-comment on function sno.writers_before(oid, xid8) is 'The transactions before a given one that are open and may have changed a table: whoever changes a row holds a lock on its table until the end.';
+comment on function sno.writers_before(oid, xid8) is 'The open transactions before a given one that may have changed a table: a transaction that changes a row holds a lock on its table until it ends.';
 
 create or replace function sno.settle(publication name default null, tells boolean default true) returns table (relation text, writers text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -1382,8 +1379,8 @@ declare
   new sno.publishing[];
   views text[];
 begin
-  -- Whoever wrote before the publication was changed had an id by then, so it is a lower one than that which is given out after
-  -- this query has seen the change. Not where this transaction has got its id already.
+  -- A transaction that wrote before the change of the publication already had its id then. So its id is lower than one that is
+  -- assigned after this query has seen the change. That does not hold if this transaction already has its id.
   if pg_current_xact_id_if_assigned() is null then
     select array_agg((t.publication_oid, t.relation, t.published_as, null)::sno.publishing) into new
     from sno.publication_tables($1, array(select distinct b.relation from sno.below() b)) t
@@ -1419,19 +1416,19 @@ begin
 end
 $$;
 comment on function sno.settle(name, boolean) is
-  'Looks whether the transactions that wrote to newly published tables before have ended, and says who has not; `tells`: of channels that can be served by that, in the WAL.';
+  'Checks whether the earlier writers of newly published tables have ended. Returns the open ones. `tells`: whether to report in the WAL the channels that can be served now.';
 
 
--- Publishing by hand ---------------------------------------------------------------------------------------------
+-- Published messages ---------------------------------------------------------------------------------------------
 
--- `anycompatible` takes json, jsonb, rows and untyped literals by one function; overloads by type would make a literal ambiguous.
+-- `anycompatible` accepts json, jsonb, rows and untyped literals. With one function for each type, a literal would be ambiguous.
 create or replace function sno.publish(channel text, data anycompatible, event text, except_socket text) returns void
 language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
 as $$
 declare
   content text;
 begin
-  -- Values are percent-encoded outside A-Za-z0-9_.~- and nothing else is: one channel has one name.
+  -- All bytes of values outside A-Za-z0-9_.~- are percent-encoded, and no others: a channel has one name.
   if channel is null or octet_length(channel) > 1024
     or channel !~ '^([A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$' then
     raise exception 'sno.publish: % is no channel name', coalesce(quote_literal(left(channel, 100)), 'null')
@@ -1452,7 +1449,7 @@ begin
     raise exception 'sno.publish: the data is not JSON: %', left(sqlerrm, 200)
       using errcode = 'invalid_text_representation', hint = 'Pass json or jsonb, or text that is JSON; to_json() makes JSON of any value.';
   end;
-  -- The bytes are sent as they are, so they must be UTF-8 in a database of another encoding too.
+  -- Snö sends the bytes unchanged, so they must be UTF-8, in a database of another encoding too.
   perform pg_logical_emit_message(true, 'sno.publish', convert_to(
     channel || coalesce(E'\t' || except_socket, '') || E'\n' || event || E'\n' || coalesce(content, 'null'), 'UTF8'));
 end
@@ -1460,7 +1457,7 @@ $$;
 comment on function sno.publish(text, anycompatible, text, text) is
   'Like sno.publish with three arguments. `except_socket`: the Pusher client with this socket id does not receive the message; null: all clients do.';
 
--- A function of its own, so that functions of the app that call it in a SQL-standard body stay as they are.
+-- A separate function, so that the app's functions that call it in a SQL-standard body stay valid.
 create or replace function sno.publish(channel text, data anycompatible, event text default 'message') returns void
 language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
 as $$
@@ -1483,7 +1480,7 @@ begin
   perform pg_logical_emit_message(true, 'sno.trace', traceparent);
 end
 $$;
-comment on function sno.trace(text) is 'Names the trace that this transaction is a part of (W3C traceparent): its events carry it as `trace`. The last call counts.';
+comment on function sno.trace(text) is 'Names the trace of this transaction (W3C traceparent): its events carry it as `trace`. The last call counts.';
 
 
 -- The service's role -----------------------------------------------------------------------------------------------
@@ -1494,7 +1491,7 @@ language sql stable set search_path = pg_catalog, pg_temp
 set work_mem = '64kB'
 as $$
   with recursive
-  -- Who has not been made yet has what everybody has.
+  -- A role that does not exist yet has the rights of PUBLIC.
   grantee (name) as (select coalesce((select rolname from pg_roles where rolname = $1), 'public')),
   own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access', 'channel_presence', 'channel_send')),
   relation as (
@@ -1520,7 +1517,7 @@ as $$
     from pg_attribute a
     where a.attrelid in (select oid from relation) and a.attnum > 0 and not a.attisdropped
   ),
-  -- Of domains and arrays also what they are made of: Postgres evaluates views over values of the base types.
+  -- For domains and arrays, also their base and element types: Postgres evaluates views over values of these.
   part (type) as (
     select u.object from used u where u.class = 'pg_type'::regclass
     union
@@ -1536,7 +1533,7 @@ as $$
         union all
         select o.oprcode from used join pg_operator o on class = 'pg_operator'::regclass and o.oid = object)
   ),
-  -- Where the bodies of functions look names up.
+  -- The schemas in which the bodies of functions look names up.
   path (schema) as (
     select distinct coalesce(replace(m[1], '""', '"'), m[2])
     from pg_class c
@@ -1564,7 +1561,7 @@ as $$
   select r.oid::regprocedure::text, format('grant execute on routine %s to %I;', r.oid::regprocedure, $1), r.is_essential
   from routine r cross join grantee g where not has_function_privilege(g.name, r.oid, 'execute')
 $$;
-comment on function sno.lacking(name, oid[]) is 'What a role may not use and the service needs: to start (essential), or to read the tables and call the functions below views. `views`: below these.';
+comment on function sno.lacking(name, oid[]) is 'The rights that the service needs and a role lacks: to start (essential), or to read the tables and call the functions below views. `views`: only for these.';
 
 drop function if exists sno.grant_service();
 create or replace function sno.grant_service(views oid[] default null) returns table (object text, reason text)
@@ -1588,7 +1585,7 @@ begin
   end loop;
 end
 $$;
-comment on function sno.grant_service(oid[]) is 'Grants the service''s role (sno.settings, `service_role`) what it lacks, and says what could not be granted. `views`: what it lacks for these.';
+comment on function sno.grant_service(oid[]) is 'Grants the service''s role (sno.settings, `service_role`) the rights that it lacks. Returns those that could not be granted. `views`: only for these.';
 
 drop function if exists sno.remember_catalog(text);
 create or replace function sno.remember_catalog(catalog text, publication name) returns boolean
@@ -1598,7 +1595,7 @@ as $$
   on conflict (name) do update set value = excluded.value
   returning true
 $$;
-comment on function sno.remember_catalog(text, name) is 'Remembers which definitions were told of last, where no event trigger tells of them.';
+comment on function sno.remember_catalog(text, name) is 'Stores the definitions that were reported last, for databases without event triggers.';
 
 
 -- Slot generations -----------------------------------------------------------------------------------------------
@@ -1607,7 +1604,7 @@ create or replace function sno.slot_epoch(slot text, out system_identifier text,
 returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select s.system_identifier, s.timeline, s.current_timeline, s.generation from sno.slot s where s.name = $1 $$;
-comment on function sno.slot_epoch(text) is 'The history that a slot continues; no row where Snö never used it.';
+comment on function sno.slot_epoch(text) is 'The history that a slot continues; no row if Snö never used the slot.';
 
 create or replace function sno.next_generation(slot text, system_identifier text, timeline integer) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
@@ -1617,12 +1614,12 @@ as $$
     set generation = s.generation + 1, system_identifier = excluded.system_identifier, timeline = excluded.timeline, current_timeline = excluded.timeline, created_at = now()
   returning s.generation
 $$;
-comment on function sno.next_generation(text, text, integer) is 'Begins a new history on a slot: it was created, or what it sends does not continue what it sent. Returns its generation.';
+comment on function sno.next_generation(text, text, integer) is 'Begins a new history on a slot: the slot was created, or its stream does not continue the earlier one. Returns the generation.';
 
 create or replace function sno.same_history(slot text, timeline integer) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$ update sno.slot s set current_timeline = $2 where s.name = $1 $$;
-comment on function sno.same_history(text, integer) is 'A promotion took the slot along: it goes on with the same history on another timeline.';
+comment on function sno.same_history(text, integer) is 'Call it after a promotion that kept the slot: its history continues on another timeline.';
 
 
 -- DDL into the WAL (the event triggers are in 000002_event_trigger.sql) ------------------------------------------
@@ -1637,10 +1634,10 @@ as $$
     set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish,
       voided = d.voided || excluded.voided, states = d.states || excluded.states
 $$;
-comment on function sno.note(text[], boolean, text[], text[]) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
+comment on function sno.note(text[], boolean, text[], text[]) is 'Notes views that this transaction touches. The first call causes sno.send_catalog() at the commit.';
 
--- What a transaction writes comes as the table is just then. So a table that is unlogged for a while, or out of the publication, loses
--- rows in silence, though it looks the same before and after.
+-- Postgres sends a row by the table's state when the row was written. If a table is unlogged or unpublished for a while, rows are
+-- missing, although the table looks the same before and after.
 create or replace function sno.state(relation oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -1663,7 +1660,7 @@ as $$
       from pg_trigger g where g.tgrelid = c.oid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled <> 'A')))
   from pg_class c where c.oid = $1
 $$;
-comment on function sno.state(oid) is 'Differs where the changes of a table come in another way, or do not come.';
+comment on function sno.state(oid) is 'A digest of all properties that decide whether and how Postgres sends the changes of a table.';
 
 create or replace function sno.voided_by(states text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp
@@ -1675,18 +1672,18 @@ as $$
   ) o
   cross join lateral sno.above('pg_class'::regclass, o.relation) a
 $$;
-comment on function sno.voided_by(text[]) is 'The views above tables that were in another state (`OID STATE`) for a while than they are now.';
+comment on function sno.voided_by(text[]) is 'The views above tables whose state differs now from one of these earlier states (`OID STATE`).';
 
 create or replace function sno.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- What the command named.
+  -- The objects that the command named.
   classes oid[];
   objects oid[];
-  -- Of these, partitions that were made just now.
+  -- Of these, newly created partitions.
   fresh oid[] := '{}';
-  -- Objects and relations that it changed beside those.
+  -- Further functions and relations that it changed.
   functions oid[];
   relations oid[] := '{}';
   is_departure boolean;
@@ -1698,17 +1695,17 @@ declare
   root oid;
   stack text;
 begin
-  -- Commands that are frequent and change no meaning and no row. Everything else is looked at, in versions to come too: docs/ddl.md.
+  -- Frequent commands that change no meaning and no row. All others are examined, including those of later versions: docs/ddl.md.
   if tg_tag in ('COMMENT', 'CREATE INDEX', 'CREATE SEQUENCE', 'ALTER SEQUENCE', 'CREATE STATISTICS', 'SECURITY LABEL') then
     return;
   end if;
-  -- A trigger more changes nothing.
+  -- Snö's own triggers change no meaning.
   get diagnostics stack = pg_context;
   if position('sno.guard_partitions(oid[])' in stack) > 0 then
     return;
   end if;
-  -- This function runs at every DDL. A query costs more than it takes where it is planned for the first time in a session, so each
-  -- runs only where the command can concern it.
+  -- This function runs at every DDL command. The first run of a query in a session is expensive, since it is planned. So each query
+  -- runs only if the command can affect its result.
   select array_agg(e.classid), array_agg(e.objid), bool_or(tg_tag = 'ALTER SCHEMA' or tg_tag like 'ALTER%' and e.object_type = 'view')
   into classes, objects, is_departure
   from pg_event_trigger_ddl_commands() e
@@ -1720,7 +1717,7 @@ begin
         cross join lateral (select c.relispartition from pg_class c where c.oid = o.oid limit 1) c
         where c.relispartition);
     end if;
-    -- A TRUNCATE that follows in the same transaction is to be noticed.
+    -- Triggers for a TRUNCATE that follows in the same transaction.
     for root in
       select distinct coalesce(pg_partition_root(c.oid)::oid, c.oid)
       from unnest(classes, objects) o (class, oid)
@@ -1746,7 +1743,7 @@ begin
       join pg_publication p on p.oid = n.pnpubid and p.pubname in (select sno.publication_names())
       join pg_class t on t.relnamespace = n.pnnspid and t.oid in (select b.relation from sno.below() b)
       union
-      -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
+      -- The publication itself: created, altered or renamed. Rows that are written meanwhile may never be sent.
       select b.relation from sno.below() b
       where exists (
         select from command c
@@ -1757,13 +1754,13 @@ begin
     select coalesce(array_agg(t.relation), '{}') into relations from publication_table t;
   end if;
   if 'pg_class'::regclass::oid = any (classes) then
-    -- NO INHERIT: the rows of the child are gone from the parent.
+    -- NO INHERIT: the parent loses the rows of the child.
     relations := relations || array(
       select h.parent from sno.children h
       where h.child = any (objects) and not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child));
   end if;
   if 'pg_proc'::regclass::oid = any (classes) then
-    -- A function that others call, as far as their text tells.
+    -- Functions that may call this one, by their text.
     functions := array(
       select sno.callers(array_agg(p.proname::text), array_agg(p.oid))
       from unnest(classes, objects) o (class, oid)
@@ -1771,7 +1768,7 @@ begin
       where o.class = 'pg_proc'::regclass);
   end if;
   if tg_tag in ('REVOKE', 'DROP OWNED') then
-    -- Postgres does not tell whose rights to what were revoked.
+    -- Postgres does not report which rights were revoked.
     select array_agg(distinct s.nspname || ':' || v.relname) into deprived
     from sno.rights(array(
       select c.oid from pg_class c
@@ -1789,16 +1786,16 @@ begin
       a.class = 'pg_class'::regclass and a.object = any (fresh) and a.object <> all (relations) as is_new_partition
     from sno.above(classes, objects) a
   )
-  -- A new partition is empty: nothing that a subscriber holds changes.
+  -- A new partition is empty, so subscribers' rows do not change.
   select coalesce(array_agg(distinct a.view) filter (where not a.is_new_partition), '{}'),
-    -- Other words are found by the same query.
+    -- Text search: the same query may find other words.
     coalesce(array_agg(distinct a.view) filter (where a.class in (
       'pg_ts_config'::regclass, 'pg_ts_dict'::regclass, 'pg_ts_parser'::regclass, 'pg_ts_template'::regclass)), '{}'),
     array_agg(distinct a.view) filter (where a.is_new_partition)
   into touched, voided, partitioned
   from above a;
   touched := touched || deprived;
-  -- A view or schema that was renamed may have been a channel's by a name that is gone.
+  -- A renamed view or schema may have been a channel's under its old name.
   if touched = '{}' and partitioned is null and is_departure is not true then
     return;
   end if;
@@ -1807,7 +1804,7 @@ begin
     from (select distinct o.oid from unnest(classes, objects) o (class, oid) where o.class = 'pg_class'::regclass) o
     cross join lateral (select * from pg_class c where c.oid = o.oid and c.relkind in ('r', 'p') limit 1) c
     where (o.oid <> all (fresh) or o.oid = any (relations)) and exists (select from sno.above('pg_class'::regclass, o.oid)));
-  -- Who takes a table out of the publication by hand is not contradicted.
+  -- After ALTER PUBLICATION, publishes nothing: an operator may have removed a table on purpose.
   perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION', voided, states);
   if partitioned is not null then
     update sno.ddl d set told = d.told || partitioned where d.transaction = pg_current_xact_id();
@@ -1817,7 +1814,7 @@ exception when others then
     using hint = 'Snö compares its channels with the database every few seconds. Rows that this transaction writes may be missing until its clients subscribe again.';
 end
 $$;
-comment on function sno.on_ddl() is 'Notices DDL that touches a channel view, an access view or something that one depends on. Never fails.';
+comment on function sno.on_ddl() is 'Notes DDL that touches a channel view, an access view or an object that one depends on. Never fails.';
 
 create or replace function sno.on_drop() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -1826,15 +1823,16 @@ declare
   kinds text[];
   touched text[];
   voided text[] := '{}';
-  -- Of what the command dropped, by class.
+  -- The dropped relations.
   relations oid[];
-  -- Tables that are still there and lost something: a partition, their place in the publication, their identity, their guard.
+  -- Existing tables that lost a partition, a child, their place in the publication, a policy or their identity (`bereaved`),
+  -- or their TRUNCATE trigger (`unguarded`).
   bereaved oid[] := '{}';
   unguarded oid[] := '{}';
   classes oid[];
   objects oid[];
 begin
-  -- As in sno.on_ddl(), each query runs only where the command can concern it.
+  -- As in sno.on_ddl(), each query runs only if the command can affect its result.
   select array_agg(distinct d.object_type), array_agg(d.objid) filter (where d.classid = 'pg_class'::regclass),
     array_agg(distinct d.schema_name || ':' || d.object_name) filter (
       where d.schema_name in ('channels', 'channel_access', 'channel_presence', 'channel_send') and d.object_type in ('view', 'materialized view', 'table', 'foreign table'))
@@ -1862,7 +1860,7 @@ begin
     ) o
     where o.oid is not null and case when o.object_type = 'table constraint' then sno.identified(o.oid) is false else true end;
   end if;
-  -- With a table go its own indexes, and others only with a column.
+  -- DROP TABLE drops only the table's own indexes, unless columns of other tables are dropped too.
   if 'index' = any (kinds) and (tg_tag <> 'DROP TABLE' or 'table column' = any (kinds)) then
     bereaved := bereaved || array(
       select c.oid from pg_class c
@@ -1906,7 +1904,7 @@ exception when others then
     using hint = 'Snö compares its channels with the database every few seconds.';
 end
 $$;
-comment on function sno.on_drop() is 'Notices that a channel view or access view was dropped, or that one of their tables lost something. Never fails.';
+comment on function sno.on_drop() is 'Notes that a channel view or access view was dropped, or an object that one depends on. Never fails.';
 
 create or replace function sno.views_named(names text[]) returns oid[]
 language sql stable set search_path = pg_catalog, pg_temp
@@ -1918,7 +1916,7 @@ as $$
 $$;
 comment on function sno.views_named(text[]) is 'The channel views and access views of these names (`SCHEMA:NAME`) that exist.';
 
--- Once a transaction, when it commits: many views made together would else send the catalog as many times.
+-- Runs once for each transaction, at its commit: many views that are created together send the catalog once.
 create or replace function sno.send_catalog() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -1926,14 +1924,14 @@ set lock_timeout = '2s'
 as $$
 declare
   item record;
-  -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
+  -- Read before the ALTERs below, which are noted too: these change no rows of subscribers.
   noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
-  -- As it is once they were made: the message shows what they changed.
+  -- Read after them: the message includes the changed tables.
   noted_last sno.ddl;
   voided text[];
-  -- The views of which the message tells; null: of all.
+  -- The views that the message describes; null: all.
   views oid[];
-  -- What they read.
+  -- The relations that they read.
   relations oid[];
   told json;
   in_turn boolean;
@@ -1985,10 +1983,11 @@ begin
   if not noted_last.is_whole then
     views := sno.views_named(noted_last.touched || noted_last.told || noted_last.voided || voided);
   end if;
-  -- One after the other, up to the commit: a catalog must show what those show that commit before it. Who does not get a turn in
-  -- time, or reads by a snapshot of its own beginning, tells what was touched, and Snö asks for the catalog: sno.retell().
+  -- Transactions write catalogs one after the other, each until its commit: a catalog must include the changes of those that commit
+  -- before it. A transaction that cannot get the lock in time, or whose snapshot is older (repeatable read), reports only the
+  -- touched views. Snö then asks for the catalog by sno.retell().
   begin
-    -- A prepared transaction (it has no process) may keep its turn for hours.
+    -- A prepared transaction (which has no process) may hold the lock for hours.
     in_turn := current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
       and not exists (select from pg_locks where relation = 'sno.turn'::regclass and database = (select oid from pg_database where datname = current_database()) and granted and pid is null);
     if in_turn then
@@ -1997,15 +1996,15 @@ begin
   exception when others then
     in_turn := false;
   end;
-  -- Views that others drop just now are locked, or gone when they are read: it is tried again, but not for long, since they may wait for
-  -- this transaction in their turn. In the end it is the same.
+  -- Views that another transaction is dropping are locked, or vanish while they are read. So this retries, but not for long, since
+  -- that transaction may wait for this one. Without success, only the touched views are reported.
   perform set_config('lock_timeout', '100ms', true);
   for item in select p.name from sno.publications p order by p.name loop
     told := null;
     for attempt in 1..4 loop
       exit when not in_turn;
-      -- What is rolled back leaves no lock: each definition that is printed would else keep its tables and views locked up to
-      -- the end of this transaction, which may be prepared.
+      -- Rolled back to a savepoint, so that no lock remains: printing definitions locks their tables and views, and this
+      -- transaction may be prepared.
       begin
         told := sno.catalog(item.name, views);
         raise exception using errcode = 'SNO01';
@@ -2020,13 +2019,13 @@ begin
       'publication', item.name,
       'touched', array(select distinct unnest(noted.touched || voided) order by 1),
       'voided', array(select distinct unnest(voided) order by 1),
-      -- Views that are not here are gone, by whatever name they went.
+      -- A view that is missing in this list was dropped, even if it was renamed before.
       'views', case when views is not null then array(select v.oid::bigint from unnest(sno.views()) v (oid) order by v.oid) end,
       'catalog', told)::text, 'UTF8'));
   end loop;
   return null;
 exception when others then
-  -- Snö itself tries again.
+  -- Snö's own call fails instead, and is retried.
   if current_setting('sno.must_tell', true) = 'on' then
     raise;
   end if;
@@ -2035,7 +2034,7 @@ exception when others then
   return null;
 end
 $$;
-comment on function sno.send_catalog() is 'Adds tables to the publications and puts the catalog into the WAL, for the reader of each, as a part of the transaction that changed it. Never fails, but where sno.must_tell is on.';
+comment on function sno.send_catalog() is 'Adds tables to the publications, and writes the catalog to the WAL for the reader of each publication, within the transaction that changed it. Never fails, unless sno.must_tell is on.';
 
 drop function if exists sno.retell();
 create or replace function sno.retell(touched text[] default '{}') returns void
@@ -2044,7 +2043,7 @@ as $$
   select sno.note($1, $1 <> '{}');
   update sno.ddl d set is_whole = true where $1 = '{}' and d.transaction = pg_current_xact_id();
 $$;
-comment on function sno.retell(text[]) is 'Puts the catalog into the WAL once more: where a commit could only tell what it touched, or touched views without being noticed.';
+comment on function sno.retell(text[]) is 'Writes the catalog to the WAL again: after a commit that could report only the touched views, or that no trigger noted.';
 
 drop trigger if exists send_catalog on sno.ddl;
 create constraint trigger send_catalog after insert on sno.ddl
@@ -2054,7 +2053,7 @@ comment on trigger send_catalog on sno.ddl is 'Runs when the transaction commits
 alter table sno.ddl enable always trigger send_catalog;
 
 
--- What nobody told -------------------------------------------------------------------------------------------------
+-- Changes that no trigger reports -----------------------------------------------------------------------------------
 
 create or replace function sno.fingerprint() returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -2063,7 +2062,7 @@ as $$
   class as materialized (
     select * from pg_class where relnamespace in (select oid from space) and relkind in ('r', 'p', 'v', 'm', 'f', 'c')
   ),
-  -- Those by whose rights views read, and what they are members of.
+  -- The roles whose rights apply when views are read, and the roles that these are members of.
   role (oid) as (
     select relowner from class where relkind in ('v', 'm')
     union
@@ -2089,12 +2088,12 @@ as $$
       select oid, xmin from pg_enum union all select oid, xmin from pg_cast union all select oid, xmin from pg_namespace where oid in (select oid from space)
       union all select oid, xmin from pg_collation union all select oid, xmin from pg_policy union all select oid, xmin from pg_publication
       union all select oid, xmin from pg_publication_rel union all select oid, xmin from pg_publication_namespace
-      -- Functions look names up along the search_path that a role or the database has.
+      -- Functions look names up in the search_path of a role or of the database.
       union all select setrole, xmin from pg_db_role_setting
       union all select aggfnoid::oid, xmin from pg_aggregate union all select rngtypid, xmin from pg_range
       union all select oid, xmin from pg_constraint where contype in ('p', 'x') or contypid <> 0) o))
 $$;
-comment on function sno.fingerprint() is 'Differs where something was altered that a view may depend on: a few milliseconds, beside those of sno.catalog().';
+comment on function sno.fingerprint() is 'A digest that differs once an object is altered that a view may depend on. Takes a few milliseconds, much less than sno.catalog().';
 
 create or replace function sno.deaf() returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -2109,7 +2108,7 @@ as $$
     (select 'the trigger send_catalog on sno.ddl is not ENABLE ALWAYS' from pg_trigger
       where tgrelid = 'sno.ddl'::regclass and tgname = 'send_catalog' and tgenabled <> 'A'))
 $$;
-comment on function sno.deaf() is 'Why DDL does not come through the WAL by itself; null where it does.';
+comment on function sno.deaf() is 'The reason why triggers do not report DDL in the WAL; null if they do.';
 
 create or replace function sno.inspect() returns table (fingerprint text, deaf text)
 language plpgsql security definer
@@ -2134,7 +2133,7 @@ begin
     join pg_class leaf on leaf.oid = p.relid and leaf.relkind = 'r'
     where top.relkind = 'p' and not top.relispartition and p.isleaf and top.oid in (select relation from below)
     union all
-    -- REFRESH tells by an event trigger.
+    -- An event trigger reports a REFRESH.
     select c.oid, c.oid, pg_relation_filenode(c.oid), case when sno.deaf() is null then (
       select string_agg(concat_ws(':', t.oid, t.xmin), ' ' order by t.oid) from pg_event_trigger t where t.evtname in ('sno_ddl', 'sno_drop')) end
     from pg_class c
@@ -2162,7 +2161,7 @@ begin
 end
 $$;
 comment on function sno.inspect() is
-  'Looks for what no trigger told: partitions that were truncated, materialized views that were refreshed, while triggers were disabled. Enables the triggers of partitions again. Then tells sno.fingerprint() and sno.deaf().';
+  'Reports truncated partitions and refreshed materialized views that no trigger reported, since triggers were disabled. Enables the triggers of partitions again. Returns sno.fingerprint() and sno.deaf().';
 
 
 
@@ -2170,19 +2169,20 @@ comment on function sno.inspect() is
 
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text), sno.publish(text, anycompatible, text, text), sno.trace(text) to public;
--- Who lacks something is to learn what; they read the system catalogs only.
+-- A role that lacks rights must be able to find out which. These functions read only the system catalogs.
 grant execute on function sno.below(oid[]), sno.views(), sno.policy_reads(oid[]), sno.search_path(oid), sno.lacking(name, oid[]), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------
 
--- The planner expects many more rows of system catalogs than there are. With JIT it would compile for seconds what runs for milliseconds.
+-- The planner expects many more rows in system catalogs than there are. With JIT, it would compile for seconds a query that runs
+-- for milliseconds.
 do $$
 declare
   function regprocedure;
 begin
   for function in select oid from pg_proc
-    -- A function with settings of its own ends each other setting that it makes, which is all that this one does.
+    -- A function with settings of its own undoes, at its end, the setting that under_path() is for.
     where pronamespace = 'sno'::regnamespace and proname <> 'under_path' order by oid
   loop
     execute format('alter function %s set jit = off', function);

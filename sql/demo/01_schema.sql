@@ -1,4 +1,4 @@
--- The demo's tables: what any app has. Nothing here knows of Snö.
+-- The demo's tables, as any app has them. Nothing here is for Snö.
 set local search_path to public;
 
 create sequence task_order start 100;
@@ -51,8 +51,8 @@ create table life (
   running boolean not null default true
 );
 
--- Rows enter and leave a channel by columns that are not in the primary key (archived_at, board_id, match_id,
--- market): their old values must be in the WAL. The other tables' primary keys are enough.
+-- Rows enter and leave channels by columns outside the primary key (archived_at, board_id, match_id, market), so their
+-- old values must be in the WAL. For the other tables, the primary key is enough.
 alter table tasks replica identity full;
 alter table goals replica identity full;
 alter table prices replica identity full;

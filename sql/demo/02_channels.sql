@@ -1,4 +1,4 @@
--- The demo's channels. A channel is a view; who may join it is a view of the same name.
+-- The demo's channels. A channel is a view; another view of the same name decides which clients may join it.
 set local search_path to public;
 
 -- Members of a board only: `sub` is compared with the claim of that name in the subscriber's token.
@@ -8,7 +8,7 @@ create view channels."board:{board_id}" as
 create view channel_access."board:{board_id}" as
   select board_id, member as sub from members;
 
--- Everybody may watch a match: the access view asks for no claim.
+-- Every client may watch a match: the access view asks for no claim.
 create view channels."match:{match_id}" as
   select id as match_id, home, away, home_score, away_score, clock_seconds, status from matches;
 

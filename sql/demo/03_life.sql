@@ -1,19 +1,19 @@
 -- The simulation: functions that the demo calls on a timer, each call an ordinary transaction on an ordinary
--- connection. Snö is told nothing; it reads what they commit.
+-- connection. Nothing informs Snö: it reads what they commit.
 create schema demo;
 
 create function demo.running() returns boolean stable language sql as $$
   select coalesce((select running from public.life where id = 1), false)
 $$;
 
--- Some prices move by up to 0.8 %, drawn back gently to where they opened.
+-- Moves some prices by up to 0.8 %, with a slight pull towards their opening prices.
 create function demo.tick_prices() returns void language sql as $$
   update public.prices
      set price = greatest(1, round(price * (1 + 0.016 * (random() - 0.5))::numeric + 0.01 * (open - price), 2))
    where demo.running() and random() < 0.35
 $$;
 
--- The clock of each match runs; once in a while somebody scores; after the end a new match begins.
+-- Advances the clock of each match; now and then a team scores; after the end a new match begins.
 create function demo.tick_matches() returns void language plpgsql as $$
 declare
   match  public.matches;
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
--- One card moves on; from done it starts again.
+-- Moves one card to the next column; from the last one to the first.
 create function demo.tick_board() returns void language sql as $$
   update public.tasks
      set status = case status when 'todo' then 'doing' when 'doing' then 'done' else 'todo' end,

@@ -33,5 +33,5 @@ $$;
 
 select demo.seed();
 
--- Cards that people add count on from here.
+-- Cards that visitors add have ids from here on.
 alter table public.tasks alter column id restart with 20;

@@ -1,4 +1,4 @@
--- Who the SQL box runs as: may read and write the demo's rows and nothing else. The demo gives it a password.
+-- The role of the SQL box: it may only read and write the demo's rows. The demo sets its password.
 create role demo_visitor connection limit 10;
 alter role demo_visitor set search_path to public;
 alter role demo_visitor set statement_timeout to '5s';
