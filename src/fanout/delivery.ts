@@ -80,8 +80,8 @@ export class Delivery {
       let delivered = 0;
       channel.all.forEach((feed, subscription) => {
         if (subscription.state !== 'live') return;
-        const { naming, grant } = subscription;
-        const isExcluded = excepts !== undefined && grant.id !== undefined && excepts.has(grant.id);
+        const { naming } = subscription;
+        const isExcluded = excepts?.has(subscription.grant.id ?? '') === true;
         const pending = isExcluded ? all.filter((entry) => !subscription.excludes(entry)) : all;
         delivered += pending.length;
         if (feed.isMulti) {

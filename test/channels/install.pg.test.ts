@@ -204,6 +204,17 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     });
   });
 
+  test('functions of the app that call it, also in a SQL-standard body, survive another install', async () => {
+    await database.query(`
+      create function wave(room text) returns void begin atomic select sno.publish('room:' || room, '1', 'wave'); end;
+      create function tell(room text) returns void language sql as $$ select sno.publish('room:' || room, '2') $$`);
+    await database.query('drop publication sno');
+    await install(database);
+    await database.query("select wave('7'), tell('7')");
+    const contents = (await tap.take()).filter(({ prefix }) => prefix === 'sno.publish').map(({ content }) => content);
+    expect(contents).toEqual(['room:7\nwave\n1', 'room:7\nmessage\n2']);
+  });
+
   test('every role may publish, but may not call the other functions', async () => {
     const role = `app_${database.name}`;
     await database.query(`create role ${role}; set role ${role}; select sno.publish('room:7', '1')`);
