@@ -43,8 +43,8 @@ function isExact(item: unknown): boolean {
 }
 
 /**
- * Whether the claim certainly matches another value of this type than the one whose text it is. A
- * claim that is not written as Postgres prints it may match: `007` is 7.
+ * Whether the claim certainly differs from the value with this text. A claim that is not written as
+ * Postgres prints it may match: `007` is 7.
  */
 export function differsFrom(claims: Claims, { name, text }: ClaimValue, type: string): boolean {
   const isPrinted = canonicalTest(type);

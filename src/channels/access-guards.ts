@@ -15,7 +15,7 @@ import type { ClaimValue } from './events.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './values/row-error.ts';
 
-/** ConcernedBy, with the table's columns as they come in the WAL. */
+/** A ConcernedBy that is bound to the table's columns in the WAL. */
 interface BoundConcern {
   readonly view: BoundView | undefined;
   /** `index`: position of the column in rows. */
@@ -26,7 +26,7 @@ interface BoundConcern {
 interface Guard {
   readonly schema: AccessSchema;
   readonly pattern: string;
-  /** Find which subscriptions a row concerns; undefined if one row does not show that. */
+  /** Finds the subscriptions that a row affects; undefined if one row does not show that. */
   readonly bound: readonly BoundConcern[] | undefined;
   /** Whether the rows of the view are those of the table. */
   readonly isTable: boolean;
@@ -149,12 +149,12 @@ export class AccessGuards {
       const isUpdate = oldRow !== undefined && newRow !== undefined;
       if (isTable && isUpdate && view !== undefined && this.#givesTheSame(view, oldRow, newRow)) return;
       this.#recheck(schema, pattern, concern, row);
-      // in a view of several tables, the new row may take away what another row gave
+      // in a view over several tables, the new row may end access that another row gave
       if (!isTable && !onlyGrows && newRow !== undefined) this.#recheck(schema, pattern, concern, newRow);
     }
   }
 
-  /** Checks the subscriptions that the row concerns. A NULL is equal to nothing. */
+  /** Checks the subscriptions that the row affects. NULL equals no value. */
   #recheck(schema: AccessSchema, pattern: string, { view, claim }: BoundConcern, row: Tuple): void {
     const channel = this.#oldChannel;
     if (view !== undefined && (!view.matches(row) || !this.#name(view, row, channel))) return;
@@ -167,7 +167,7 @@ export class AccessGuards {
     );
   }
 
-  /** Undefined: the table has not the columns, or the WAL not the old values. */
+  /** Undefined if the table lacks the columns, or the WAL lacks the old values. */
   #bind(relation: Relation, rows: readonly ConcernedBy[]): readonly BoundConcern[] | undefined {
     const bound: BoundConcern[] = [];
     for (const { view, claim } of rows) {
@@ -211,7 +211,7 @@ export class AccessGuards {
   }
 }
 
-/** Undefined: the WAL does not have the value. */
+/** Undefined if the WAL lacks the value. */
 function claimIn(
   row: Tuple,
   { name, index }: { readonly name: string; readonly index: number },

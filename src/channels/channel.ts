@@ -76,8 +76,8 @@ export interface BoundView {
 }
 
 /**
- * Finds from a row of a table below an access view which subscriptions a change of the row
- * concerns. At least one is set.
+ * Finds from a row of a table below an access view the subscriptions that a change of the row
+ * affects. At least one member is set.
  */
 export interface ConcernedBy {
   /** A view of the table's rows that names the channel. Undefined: it may be any. */

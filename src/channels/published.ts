@@ -1,8 +1,8 @@
 /**
  * Parses published messages. In the WAL (prefix `sno.publish`, written by the SQL function
  * sno.publish), a message is `channel LF event LF data`. The data is JSON text and is not parsed.
- * If one client is not to receive it, `TAB socket` follows the channel. With pg_notify, a message
- * is a JSON object.
+ * If one client must not receive it, `TAB socket` follows the channel. With pg_notify, a message is
+ * a JSON object.
  */
 import { isJson } from '../json.ts';
 
@@ -33,7 +33,7 @@ export function isEventName(event: string): boolean {
   return event !== '' && !CONTROL.test(event) && Buffer.byteLength(event) <= EVENT_BYTES_MAX;
 }
 
-/** Whether a text can be the id that Pusher clients know of a connection. */
+/** Whether a text can be a Pusher client's socket id. */
 export function isSocketId(text: string): boolean {
   return SOCKET_ID.test(text);
 }

@@ -8,7 +8,8 @@
  *    feed that is live in this channel alone receives the buffer of its encoding.
  * 4. A feed that is live in several of the channels receives their entries in commit order.
  *
- * An entry may be for all connections but one. This one's entries are joined for it alone.
+ * An entry may be for all connections except one. The entries of that connection are joined
+ * separately.
  */
 import type { Entry } from '../commit/entry.ts';
 import type { EncodingGroup, EncodingGroups } from './encoding-group.ts';

@@ -321,8 +321,8 @@ export class Session implements Grant, AttemptSession, Sender {
     const { earlierRevocations, close } = fanout.openAccessCheck(channel, ['channel_access']);
     close();
     let refusal = await access.check(channel, claims, this.address);
-    // Commits that queries did not see yet may have been passed over: they concerned a user that
-    // the earlier token did not name.
+    // Commits that queries did not see yet may have been skipped: they affected a user that the
+    // earlier token did not name.
     if (refusal === undefined && earlierRevocations !== undefined) {
       await earlierRevocations;
       if (this.#claims === claims) refusal = await access.check(channel, claims, this.address);

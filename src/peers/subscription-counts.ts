@@ -2,8 +2,8 @@
  * Counts the subscriptions to channels, in all processes that serve clients together. No process
  * knows the subscriptions of the others: they are asked each time, and their answers added up.
  *
- * A process that does not answer may have clients, or may be gone. So there is no sum without its
- * answer: the question fails with `try_again`, until presence has dropped the process.
+ * A process that does not answer may have clients, or may have ended. So a question fails with
+ * `try_again` without its answer, until presence has dropped the process.
  */
 import { type Clock, noTimer } from '../clock.ts';
 import { SnoError } from '../errors.ts';
@@ -102,7 +102,7 @@ export class SubscriptionCounts {
     if (missing.size === 0) end();
   }
 
-  /** Tells the counts in messages of limited size. */
+  /** Sends the counts in messages of limited size. */
   #answer(to: string, answers: number, all: Counts): void {
     const { peers } = this.#options;
     let counts: [string, number][] = [];

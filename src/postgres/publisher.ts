@@ -1,6 +1,6 @@
 /**
- * Publishes messages by sno.publish. All messages that wait are one transaction: one after the
- * other, so that they never take more than one connection.
+ * Publishes messages by sno.publish. All waiting messages are one transaction. Transactions run one
+ * after the other, so that they never take more than one connection.
  */
 import type pg from 'pg';
 

@@ -25,8 +25,8 @@ export interface AccessSource {
   readonly schema: AccessSchema;
   readonly pattern: string;
   /**
-   * Find from a row of the table which subscriptions its change concerns. Undefined: it can concern
-   * all of the pattern.
+   * Finds from a row of the table the subscriptions that its change affects; undefined if it may
+   * affect all of the pattern.
    */
   readonly rows: readonly ConcernedBy[] | undefined;
   /** Whether the rows of the access view are those of the table. */

@@ -111,8 +111,8 @@ export class KnownIndex {
   }
 
   /**
-   * The table has no rows any more. Returns a function that takes it back, as long as the same
-   * lookups are known.
+   * Empties all lookups after a TRUNCATE of the table. Returns a function that undoes this, as long
+   * as the same lookups are known.
    */
   truncate(): () => void {
     const before = [...this.#lookups.values()].map((lookup) => ({ lookup, rows: lookup.rows, bytes: lookup.bytes }));

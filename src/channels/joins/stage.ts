@@ -25,7 +25,9 @@ export interface JoinStageOptions {
   readonly joins: () => Joins;
   /** Views whose lookups failed for the messages that are passed on now. */
   readonly givenUp: () => ReadonlyMap<JoinedView, JoinReset>;
-  /** The change of a table that the present message tells. Undefined: it has to be read. */
+  /**
+   * The change of a table in the present message; undefined if it must be read from the message.
+   */
   readonly changeOf: (table: KnownTable) => Change | undefined;
   /** Whether a commit is handled for the first time. */
   readonly isFresh: (commitLsn: Lsn) => boolean;

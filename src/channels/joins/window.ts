@@ -22,7 +22,9 @@ export interface WindowEntry {
   readonly table: KnownTable;
   /** Undefined: it cannot be undone. */
   readonly change: Change | undefined;
-  /** Without a change: a TRUNCATE, or else a redefinition or a row that cannot be read. */
+  /**
+   * If `change` is undefined: whether it is a TRUNCATE, not a redefinition or an unreadable row.
+   */
   readonly isTruncate: boolean;
 }
 
@@ -99,8 +101,8 @@ export class Window implements ChangeHandler {
   }
 
   /**
-   * The change of this message, which is not before that of the last call. Undefined: it was not
-   * read, or not by these definitions.
+   * The change in this message; undefined if it was not read, or was read with other definitions.
+   * Do not call it for a message before that of the last call.
    */
   changeOf(message: number, table: KnownTable): Change | undefined {
     while (this.#next < this.#entries.length && (this.#entries[this.#next] as WindowEntry).message < message)

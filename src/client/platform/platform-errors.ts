@@ -33,7 +33,7 @@ export function isTooLarge(detail: string): boolean | undefined {
   return /max(imum)? payload|payload size|message size|too large/i.test(detail);
 }
 
-/** Node's text for any failed attempt. */
+/** Node's text for every failed attempt. */
 const GENERIC = 'Received network error or non-101 status code';
 
 /** Whether the platform's text says nothing of the cause. */
@@ -46,8 +46,8 @@ const CUT =
   'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket accepts (128 MiB in Node): pass the WebSocket of ws, with a larger maxPayload.';
 
 /**
- * Why a connection broke, if more can be said than the platform says. `isCut`: it ended without a
- * close frame, without an error, and not in a page.
+ * The cause of a broken connection, if more is known than the platform reports. `isCut`: the
+ * connection ended without a close frame and without an error, and not in a page.
  */
 export function breakOf(detail: string, isCut: boolean): string | undefined {
   if (isTooLarge(detail) === true)

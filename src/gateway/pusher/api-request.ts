@@ -12,7 +12,7 @@ const CLOCK_SECONDS = 600;
 /** Maximum messages of one request. */
 const MESSAGES_MAX = 1_000;
 const EVENT_BYTES_MAX = 255;
-/** A body without it asks nothing: it need not be parsed again. */
+/** A body without this text asks for no counts, and need not be parsed again. */
 const INFO = '"info"';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: sno.publish refuses them
 const CONTROL = /[\u0000-\u001f\u007f]/;
@@ -70,21 +70,21 @@ export function batchOf(body: Buffer): readonly Publication[] | SnoError {
   return publications(batch as unknown[]);
 }
 
-/** A channel of which a request wants to know something, beside what it publishes. */
+/** A channel about which a request to publish asks for counts. */
 export interface Asked {
   readonly channel: string;
   /** Names with commas between them. */
   readonly info: string;
 }
 
-/** The channels that a valid request to `/events` asks about. Undefined: it asks nothing. */
+/** The channels that a valid request to `/events` asks about; undefined if it asks for nothing. */
 export function askedOf(body: Buffer): readonly Asked[] | undefined {
   if (!body.includes(INFO)) return undefined;
   const { info, channel, channels = [channel] } = objectIn(body) ?? {};
   return typeof info === 'string' ? (channels as string[]).map((each) => ({ channel: each, info })) : undefined;
 }
 
-/** The same of `/batch_events`: one for each of its events. */
+/** The same for `/batch_events`: one for each of its events. */
 export function askedOfBatch(body: Buffer): readonly Asked[] | undefined {
   if (!body.includes(INFO)) return undefined;
   const batch = objectIn(body)?.['batch'] as { readonly channel: string; readonly info?: unknown }[];

@@ -37,7 +37,7 @@ export interface ClientPort {
   refuse(reply: FastifyReply, code: ProblemCode): FastifyReply;
 }
 
-/** What a client asks to have signed. */
+/** A client's request for a signature. */
 interface Question {
   readonly socketId: string | undefined;
   readonly channel: string | undefined;

@@ -1,10 +1,10 @@
 /**
- * What the app's server may ask about channels: which are occupied, by how many subscriptions, and
- * the members of presence channels. All processes that serve clients are counted together.
+ * Answers the app server's questions about channels: which are occupied, by how many subscriptions,
+ * and the members of presence channels. Counts all processes that serve clients together.
  *
  * A channel is occupied if a client is subscribed to it under this name. Snö's own clients and
  * event streams know a channel by its name without a prefix. A presence channel is occupied by its
- * members, also by those that Snö's own clients appear as. Both spellings of a name count as one.
+ * members, also by members from Snö's own clients. Both spellings of a name count as one.
  */
 import { SnoError } from '../../errors.ts';
 import type { SubscriptionCounts } from '../../peers/subscription-counts.ts';
@@ -66,8 +66,8 @@ export async function channelState(
 }
 
 /**
- * What a request that publishes to a channel asks to be told of it. The message has been published:
- * what cannot be told is left out.
+ * The counts that a request to publish asks for (`info`). The message has been published already,
+ * so counts that fail are left out.
  */
 export async function countsBeside(services: CensusServices, text: string, asked: string): Promise<object> {
   const name = parseName(text);
@@ -97,7 +97,7 @@ async function subscriptionsTo(
   return [...counts.values()].reduce((sum, count) => sum + count, 0);
 }
 
-/** A channel that clients know by both spellings is told by its plain name. */
+/** A channel that clients know by both spellings is listed under its plain name. */
 function add(found: Map<string, Occupied>, name: string, count: number): void {
   const parsed = parseName(name);
   const { channel, isSpelled } = parsed ?? { channel: name, isSpelled: false };

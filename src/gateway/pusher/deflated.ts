@@ -43,7 +43,7 @@ export class DeflatedPusher implements Encoding {
     return Promise.all(frames.map(async (frame) => this.#deflater.later(frame))).then((made) => Buffer.concat(made));
   }
 
-  /** Compressed each time: nothing keeps it. */
+  /** Compressed at each call: the result is not stored. */
   unstored(type: UnstoredType, payload: Payload): Buffer {
     return this.#deflated(this.#plain.unstored(type, payload));
   }
@@ -64,7 +64,7 @@ export class DeflatedPusher implements Encoding {
   }
 }
 
-/** The frames that lie one behind the other. */
+/** Splits adjacent frames. */
 function framesIn(bytes: Buffer): readonly Buffer[] {
   const frames: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {

@@ -51,9 +51,9 @@ const ON_THIS_THREAD_BYTES_MAX = 64 * 1024;
 const ON_ANOTHER_THREAD_BYTES_MAX = 8 * 1024 ** 2;
 
 /**
- * Compresses frames that are worth it. Small frames are not compressed. Large ones neither, unless
- * they can wait for another thread: live clients must not wait, nor may other clients wait for this
- * thread.
+ * Compresses frames for which that pays. Small frames are not compressed. Large ones are only if
+ * they can wait for another thread: live clients must not wait, and other clients must not wait for
+ * this thread.
  */
 export class FrameDeflater {
   readonly #options: DeflaterOptions;
@@ -123,7 +123,7 @@ export class Deflated implements Encoding {
     return this.#deflater.later(frameOf(payload));
   }
 
-  /** Compressed each time: nothing keeps it. */
+  /** Compressed at each call: the result is not stored. */
   unstored(_type: UnstoredType | 'changes', payload: Payload): Buffer {
     return this.#deflater.now(frameOf(payload));
   }

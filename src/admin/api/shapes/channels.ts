@@ -37,8 +37,8 @@ export interface ChannelViewInfo {
   /** Channels of the pattern that have a subscriber. */
   readonly channels: number;
   /**
-   * False: workers have too many channels of the pattern to compare them, so `channels` counts a
-   * channel once for each worker that has a subscriber of it.
+   * False if workers have too many channels of the pattern to compare them: `channels` then counts
+   * a channel once for each worker with a subscriber of it.
    */
   readonly isChannelCountExact: boolean;
   readonly subscribers: number;

@@ -1,7 +1,7 @@
 /**
- * For a changed row of a table below an access view, the channel and the clients that the change
- * concerns. The row names them if its columns equal those of the placeholders, and of a claim, in
- * each row of the view that it takes part in.
+ * Finds the channel and the clients that a change of a row below an access view affects. The row
+ * names them if columns of it equal the placeholders, and a claim, in each row of the view that it
+ * contributes to.
  */
 import type { SelectStmt } from 'libpg-query';
 import { SnoError } from '../../../errors.ts';
@@ -23,12 +23,13 @@ const NOTHING: ReadonlyMap<number, readonly ConcernedBy[]> = new Map();
 
 /** Types of claims that are compared here. Equal values have equal texts. */
 const CLAIM_KINDS: ReadonlySet<ValueType['kind']> = new Set(['text', 'varchar', 'int2', 'int4', 'int8', 'uuid']);
-/** Names the user. */
+/** The claim that names the user. */
 const USER = 'sub';
 
 /**
- * By the oid of a table, what its rows tell: once for each time that the access view reads it. A
- * table is missing if a change of it may concern every subscription.
+ * For each table (by oid), the columns of its rows that name the channel and the claim: one entry
+ * for each time that the access view reads it. A table is missing if a change of it may affect
+ * every subscription.
  */
 export function concernedByRows(access: CatalogAccess, catalog: Catalog): ReadonlyMap<number, readonly ConcernedBy[]> {
   const pattern = parsePattern(access.pattern);
@@ -44,7 +45,7 @@ export function concernedByRows(access: CatalogAccess, catalog: Catalog): Readon
 
 /** Whether its rows depend on more than one row of each table in its own FROM. */
 function isBeyondRows(access: CatalogAccess): boolean {
-  // policies may let one row through because of another; a check of all finds what time has ended
+  // A policy may show one row because of another. Only a check of all finds access that time ended.
   if (hasPolicies(access) || access.through.length > 0 || clockUses(access).length > 0) return true;
   return access.functions.some(({ kind }) => kind !== 'f');
 }
@@ -69,7 +70,7 @@ function concerned(
   for (const of of equal.occurrences) {
     const name = `${of.schema}.${of.name}`;
     const table = catalog.tables.find((each) => `${each.schema}.${each.name}` === name);
-    // rows of a partition or a child come as those of another table, too
+    // the WAL may show rows of a partition or a child as those of another table
     if (table === undefined || table.isPartition || table.inherited) return NOTHING;
     if (unknown.has(name)) continue;
     const columns = placeholders.flatMap((each) => columnIn(of, table, each, equal)?.name ?? []);
@@ -121,7 +122,7 @@ function shownColumns({ targetList = [] }: SelectStmt, access: CatalogAccess, eq
   });
 }
 
-/** A column of the table that equals the one that is shown, with the same text. */
+/** A column of the table that equals the shown one, with the same text. */
 function columnIn(
   of: Occurrence,
   table: CatalogTable,

@@ -1,13 +1,13 @@
 /**
  * Finds columns of the tables in a SELECT that are equal in each row of its result, by its WHERE
  * and its joins. For access views over several tables: a changed row of one of them then names the
- * channel that the change concerns.
+ * channel that the change affects.
  *
  *     select p.id as project, m.person as sub from projects p join members m on m.project = p.id
  *
- * A row of `members` takes part only in rows of the view whose `project` is its own one.
+ * A row of `members` contributes only to rows of the view with the same `project`.
  *
- * Other clauses are left out: their tables are `unknown`, and their conditions make nothing equal.
+ * Other clauses are not examined: their tables are `unknown`, and their conditions add no equality.
  */
 import type { JoinExpr, Node, RangeVar, SelectStmt, SubLink } from 'libpg-query';
 import { nameOf, walk } from '../../sql/node.ts';
@@ -19,7 +19,7 @@ export interface Occurrence {
   readonly name: string;
   readonly alias: string;
   readonly level: Level;
-  /** Equalities that hold where a row of this table takes part. */
+  /** Equalities in rows that a row of this table contributes to. */
   readonly own: Equality[];
 }
 
@@ -33,14 +33,14 @@ type Equality = readonly [Column, Column];
 /** A SELECT and its FROM. Its subqueries see its tables. */
 interface Level {
   readonly outer: Level | undefined;
-  /** Whether its FROM has names that are not understood, which may hide outer ones. */
+  /** Whether its FROM has unknown names, which may hide outer ones. */
   isOpaque: boolean;
   readonly occurrences: Occurrence[];
   /** Equalities of each row that it finds. */
   readonly equalities: Equality[];
 }
 
-/** Clauses with which a row of the result is still made of one row of each table. */
+/** Clauses with which each row of the result still consists of one row of each table. */
 const CLAUSES: ReadonlySet<string> = new Set([
   'targetList',
   'fromClause',
@@ -50,13 +50,13 @@ const CLAUSES: ReadonlySet<string> = new Set([
   'limitOption',
   'op',
 ]);
-/** In a subquery, what comes after the WHERE concerns only rows that it has let through. */
+/** In a subquery, clauses after the WHERE apply only to rows that it has selected. */
 const CLAUSES_INSIDE: ReadonlySet<string> = new Set([...CLAUSES, 'groupClause', 'havingClause']);
 
 export class EqualColumns {
   /** All tables, also those of subqueries. */
   readonly occurrences: Occurrence[] = [];
-  /** Tables whose rows may matter in another way. */
+  /** Tables whose rows may affect the result in another way. */
   readonly unknown: RangeVar[] = [];
   readonly #top: Level | undefined;
 
@@ -64,12 +64,12 @@ export class EqualColumns {
     this.#top = this.#read(select, undefined, CLAUSES);
   }
 
-  /** The column that an expression of the SELECT's list is. Undefined: it is something else. */
+  /** The column that an expression of the SELECT list names; undefined if it is not a column. */
   columnOf(value: Node | undefined): Column | undefined {
     return this.#top && value && this.#column(value, this.#top);
   }
 
-  /** The columns of a table that equal this column wherever a row of the table takes part. */
+  /** The columns of a table that equal this column in all rows that a row of it contributes to. */
   equalTo(column: Column, of: Occurrence): readonly string[] {
     const equalities = [...of.own];
     for (let level: Level | undefined = of.level; level !== undefined; level = level.outer)
@@ -102,7 +102,7 @@ export class EqualColumns {
     return level;
   }
 
-  /** `isKept`: each row that the SELECT finds has a row of it, or fits its conditions. */
+  /** `isKept`: each row of the result has a row of this item, or satisfies its conditions. */
   #from(source: Node, level: Level, isKept: boolean): void {
     if ('RangeVar' in source) this.#table(source.RangeVar, level);
     else if ('JoinExpr' in source) this.#join(source.JoinExpr, level, isKept);
@@ -141,7 +141,7 @@ export class EqualColumns {
     this.#subqueries(quals, level, new Set());
     if (quals === undefined || usingClause !== undefined) return;
     if (!isLeft && isKept) return this.#conditions(quals, level, level.equalities);
-    // rows without a partner are there too; the conditions hold where a row of the right table is
+    // the result also has rows without a partner: the conditions hold only with a row of the right
     if (right === undefined || !isKept) return;
     const found: Equality[] = [];
     this.#conditions(quals, level, found);
@@ -161,7 +161,7 @@ export class EqualColumns {
     if (one !== undefined && other !== undefined) to.push([one, other]);
   }
 
-  /** `positive`: those where NULL and false are the same. */
+  /** `positive`: the subqueries whose result may be false in place of NULL. */
   #subqueries(part: unknown, level: Level, positive: ReadonlySet<SubLink>): void {
     for (const link of linksIn(part)) {
       const { subselect, testexpr } = link;
