@@ -186,13 +186,13 @@ export class Inspector implements AdminSource {
       connections: all.slice(offset, offset + limit),
       open: sum(({ open }) => open),
       slow: sum(({ slow }) => slow),
-      silentWorkers: answers.flatMap(({ worker, answer }) => (answer === undefined && worker !== null ? worker : [])),
+      silentWorkers: silentIn(answers),
     };
   }
 
   async disconnect(connection: string): Promise<DisconnectAnswer> {
     const answers = await this.#ask({ kind: 'disconnect', connection });
-    return { isDisconnected: answers.some(({ answer }) => answer === true) };
+    return { isDisconnected: answers.some(({ answer }) => answer === true), silentWorkers: silentIn(answers) };
   }
 
   async incidents(kind: Incident['kind'] | undefined): Promise<IncidentList> {
@@ -256,3 +256,6 @@ export class Inspector implements AdminSource {
     return (await this.#options.view().ask?.(question)) ?? [];
   }
 }
+
+const silentIn = (answers: readonly GatewayAnswer<unknown>[]): number[] =>
+  answers.flatMap(({ worker, answer }) => (answer === undefined && worker !== null ? worker : []));

@@ -51,4 +51,6 @@ export interface DisconnectAnswer {
    * access views decide what it may join.
    */
   readonly isDisconnected: boolean;
+  /** Workers that did not answer in time. The one that has the connection closes it later. */
+  readonly silentWorkers: readonly number[];
 }

@@ -103,11 +103,18 @@ export class ConnectionsView implements View {
     this.#result =
       fault !== undefined
         ? { isGood: false, text: `${fault.code}: ${fault.message}` }
-        : { isGood: true, text: data.isDisconnected ? `Disconnected ${named(connection)}.` : 'It was gone already.' };
+        : resultOf(data, named(connection));
     announce(this.#result.text);
     changed();
     this.#polls.refresh();
   }
+}
+
+function resultOf({ isDisconnected, silentWorkers }: DisconnectAnswer, name: string) {
+  if (isDisconnected) return { isGood: true, text: `Disconnected ${name}.` };
+  if (silentWorkers.length === 0) return { isGood: true, text: 'It was gone already.' };
+  const text = `Worker ${silentWorkers.join(', ')} did not answer in time. If it has ${name}, it closes the connection later.`;
+  return { isGood: false, text };
 }
 
 const named = ({ user, address }: ConnectionInfo) => user ?? `the client at ${address}`;
