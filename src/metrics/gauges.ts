@@ -97,7 +97,7 @@ const COUNTERS = {
   sentBytes: ['sno_sent_bytes_total', 'Bytes passed to client sockets, before TLS.'],
   relayLeaderChanges: [
     'sno_relay_leader_changes_total',
-    'Times that another NATS server was found to lead those that keep the JetStream stream.',
+    'Times that another NATS server became the leader of the JetStream stream.',
   ],
 } as const;
 /** Gauges with one value for each label value. */

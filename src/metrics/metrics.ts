@@ -193,7 +193,7 @@ export function createMetrics() {
     },
     joinQuestions: count(
       'sno_join_questions_total',
-      'Times that Snö asked Postgres about rows that views join. What arrived together is asked together.',
+      'Times that Snö asked Postgres for rows that views join. One question serves all changes that wait.',
     ),
     joinLookups: count('sno_join_lookups_total', 'Lookups of joined rows that Postgres answered.'),
     joinResets: countBy(
@@ -267,7 +267,7 @@ export function createMetrics() {
         'sno_history_passes_total',
         'Passes through history from before the journal. Clients that resume at the same time share one.',
       ),
-      batches: count('sno_history_batches_total', 'Batches of commits that these passes read.'),
+      batches: count('sno_history_batches_total', 'Batches of commits that passes through the history read.'),
       resumes: count('sno_history_resumes_total', 'Subscriptions that resumed from before the journal.'),
     },
     /** Counts a connection's end by its close code. */

@@ -71,7 +71,7 @@ see [operations.md](operations.md#monitoring). The last column names the panels 
 |---|---|---|---|---|
 ${rows.join('\n')}
 
-Beside these, there are the metrics of Node and of the process that prom-client collects (\`nodejs_\`, \`process_\`).
+prom-client adds the metrics of Node and of the process (\`nodejs_\`, \`process_\`).
 \`process_cpu_seconds_total\`, \`process_resident_memory_bytes\` and \`nodejs_eventloop_lag_p99_seconds\` have panels.
 `;
 }
