@@ -123,16 +123,11 @@ export class Connection {
   }
 
   /**
-   * Asks the server to report when the channel includes the commit: a `reached` delivery. Asks
-   * again after each lost connection.
+   * Asks the server to report when the channel includes the commit: a `reached` delivery. Does
+   * nothing if the channel is not live: then no answer counts for it.
    */
-  await(channel: string, commit: string): void {
-    this.#dispatch({ type: 'await', channel, commit });
-  }
-
-  /** A handle no longer waits for the commit. */
-  forget(channel: string, commit: string): void {
-    this.#dispatch({ type: 'forget', channel, commit });
+  ask(channel: string, commit: string): void {
+    if (this.subscription(channel)?.phase === 'live') this.#outbox.push({ type: 'ping', reached: commit });
   }
 
   /** Subscribes again, with the extension's new wishes. No event is missed. */

@@ -68,10 +68,7 @@ const NONE: Rows<never> = new Rows<never>();
 
 export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   readonly #emitter = new Emitter<{ update: LiveUpdate<Row> }>();
-  readonly #reached = new Reached({
-    ask: (commit) => this.connection.await(this.channel, commit),
-    forget: (commit) => this.connection.forget(this.channel, commit),
-  });
+  readonly #reached = new Reached((commit) => this.connection.ask(this.channel, commit));
   /** The rows at the time when the view was closed. */
   #last: Rows<Row> | undefined;
 
@@ -146,6 +143,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   #joined({ rows, items }: Extract<Delivery<Row>, { kind: 'joined' }>): void {
     const commits = items.flatMap((item) => (item.kind === 'commit' ? [item.commit] : []));
     for (const commit of commits) this.#reached.received(commit);
+    this.#reached.joined();
     if (rows !== undefined) this.#update('snapshot');
     else for (const commit of commits) this.#update('commit', commit);
   }

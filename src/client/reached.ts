@@ -31,12 +31,6 @@ interface Wait {
   settle(error?: SnoClientError): void;
 }
 
-/** The client's part in a wait. */
-interface Asker {
-  ask(commit: string): void;
-  forget(commit: string): void;
-}
-
 /**
  * Number of transaction ids of recent commits that are kept: a commit often arrives before the
  * app's server has returned its id.
@@ -45,14 +39,15 @@ const XIDS_KEPT = 256;
 const COMMIT = /^(\d{1,20}|[\dA-F]{1,8}\/[\dA-F]{1,8})$/i;
 
 export class Reached {
-  readonly #asker: Asker;
+  readonly #ask: (commit: string) => void;
   readonly #waits = new Set<Wait>();
   readonly #xids = new Set<number>();
   /** Every commit of the channel up to it was delivered. */
   #lsn = -1;
 
-  constructor(asker: Asker) {
-    this.#asker = asker;
+  /** `ask`: asks the server for a commit, if the channel is live. */
+  constructor(ask: (commit: string) => void) {
+    this.#ask = ask;
   }
 
   async wait(id: CommitId, { signal }: ReachedOptions, error: SnoClientError | undefined): Promise<void> {
@@ -61,10 +56,7 @@ export class Reached {
     if (error !== undefined) throw error;
     if (this.#includes(commit)) return;
     await new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        this.#asker.forget(commit);
-        wait.settle();
-      };
+      const abort = (): void => wait.settle();
       const wait: Wait = {
         commit,
         settle: (failure) => {
@@ -76,7 +68,7 @@ export class Reached {
       };
       signal?.addEventListener('abort', abort);
       this.#waits.add(wait);
-      this.#asker.ask(commit);
+      this.#ask(commit);
     });
     signal?.throwIfAborted();
   }
@@ -89,11 +81,12 @@ export class Reached {
       if (this.#xids.size <= XIDS_KEPT) break;
       this.#xids.delete(oldest);
     }
-    for (const wait of [...this.#waits]) {
-      if (!this.#includes(wait.commit)) continue;
-      this.#asker.forget(wait.commit);
-      wait.settle();
-    }
+    for (const wait of [...this.#waits]) if (this.#includes(wait.commit)) wait.settle();
+  }
+
+  /** Call when the channel has become live: what the server was asked before is void. */
+  joined(): void {
+    for (const commit of new Set([...this.#waits].map((wait) => wait.commit))) this.#ask(commit);
   }
 
   /** Call when the server has answered that the view includes the commit. */
@@ -109,10 +102,7 @@ export class Reached {
 
   /** Rejects all waits: the view has ended. */
   end(error: SnoClientError): void {
-    for (const wait of [...this.#waits]) {
-      this.#asker.forget(wait.commit);
-      wait.settle(error);
-    }
+    for (const wait of [...this.#waits]) wait.settle(error);
   }
 
   #includes(commit: string): boolean {

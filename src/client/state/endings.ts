@@ -62,7 +62,7 @@ export function finish(turn: Turn, known: Subscription, why: Failure): Subscript
 export function end(turn: Turn, known: Subscription, status: Ending['status'], why: Failure): Subscription {
   if (known.phase === 'live') turn.hasRoom = true;
   const ending = { status, failure: why, isRetried: false, rejects: true };
-  return { ...known, ...EMPTY_HANDED, awaited: [], phase: 'ended', ending };
+  return { ...known, ...EMPTY_HANDED, phase: 'ended', ending };
 }
 
 /**

@@ -103,10 +103,6 @@ export interface Subscription {
   /** The parts of a commit whose last part has not arrived, and the messages between them. */
   readonly parts: readonly ChangesFrame[];
   readonly between: readonly Item[];
-  /**
-   * Commits that handles wait for, as the server is asked for them. Each wait has its own entry.
-   */
-  readonly awaited: readonly string[];
   /** How and why it ended. It stays while the client tries again by itself, until `subscribed`. */
   readonly ending: Ending | undefined;
 }
@@ -163,8 +159,6 @@ export type Happening =
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
   /** An extension asks for something else in the next subscribe. */
   | { readonly type: 'rejoin'; readonly channel: string }
-  /** A handle begins to wait for a commit, or stops. */
-  | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
   | { readonly type: 'close' };
 
 export type Item<Row = unknown> =

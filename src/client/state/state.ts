@@ -25,19 +25,7 @@ import {
   welcome,
 } from './link.ts';
 import type { Effect, Happening, State, Timer, TokenSource } from './machine.ts';
-import {
-  acquire,
-  admit,
-  advance,
-  awaitCommit,
-  type ChannelFrame,
-  forgetCommit,
-  join,
-  reach,
-  receive,
-  rejoin,
-  release,
-} from './subscription.ts';
+import { acquire, admit, advance, type ChannelFrame, join, reach, receive, rejoin, release } from './subscription.ts';
 import { Turn } from './turn.ts';
 
 export function initialState(tokenSource: TokenSource): State {
@@ -80,14 +68,6 @@ const HANDLERS: {
   rejoin(turn, { channel }) {
     const known = turn.get(channel);
     if (known !== undefined) turn.put(channel, rejoin(turn, known));
-  },
-  await(turn, { channel, commit }) {
-    const known = turn.get(channel);
-    if (known !== undefined) turn.put(channel, awaitCommit(turn, known, commit));
-  },
-  forget(turn, { channel, commit }) {
-    const known = turn.get(channel);
-    if (known !== undefined) turn.put(channel, forgetCommit(known, commit));
   },
   close: (turn) => stop(turn, failure('closed', 'The client was closed.')),
 };

@@ -31,7 +31,6 @@ const FRESH: Omit<Subscription, 'channel'> = {
   old: false,
   crowded: false,
   ending: undefined,
-  awaited: [],
   ...EMPTY_HANDED,
 };
 
@@ -123,27 +122,10 @@ export function advance(turn: Turn, known: Subscription, position: string): Subs
   return { ...known, position, attempt: 0 };
 }
 
-/**
- * A handle waits for a commit. Asks the server if the channel is live, and again each time that it
- * becomes live.
- */
-export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
-  if (known.ending !== undefined) return known;
-  if (known.phase === 'live') turn.send({ type: 'ping', reached: commit });
-  return { ...known, awaited: [...known.awaited, commit] };
-}
-
-/** A handle no longer waits for the commit. */
-export function forgetCommit(known: Subscription, commit: string): Subscription {
-  const index = known.awaited.indexOf(commit);
-  return index < 0 ? known : { ...known, awaited: known.awaited.filter((_, at) => at !== index) };
-}
-
-/** Every live channel includes the commit. */
+/** Every live channel includes the commit: the server answers one that a handle has asked for. */
 export function reach(turn: Turn, known: Subscription, commit: string): Subscription {
-  if (known.phase !== 'live' || !known.awaited.includes(commit)) return known;
-  turn.deliver(known.channel, { kind: 'reached', commit });
-  return { ...known, awaited: known.awaited.filter((other) => other !== commit) };
+  if (known.phase === 'live') turn.deliver(known.channel, { kind: 'reached', commit });
+  return known;
 }
 
 export type ChannelFrame =
@@ -188,7 +170,6 @@ const RECEIVERS: {
     const rows = isSnapshot ? snapshot.flat() : undefined;
     turn.deliver(channel, { kind: 'joined', rows, items: early, position, recovered });
     turn.deliver(channel, { kind: 'position', position });
-    for (const reached of new Set(known.awaited)) turn.send({ type: 'ping', reached });
     return {
       ...known,
       phase: 'live',

@@ -182,50 +182,20 @@ describe('a channel', () => {
 });
 
 describe('waiting for a commit [12]', () => {
-  const awaiting = (commit: string): Happening => ({ type: 'await', channel: CHANNEL, commit });
-  const forget = (commit: string): Happening => ({ type: 'forget', channel: CHANNEL, commit });
   const reached = (commit: string): ServerFrame => ({ type: 'heartbeat', position: 'h', reached: commit });
-  const asks = (machine: Machine) => machine.sent.filter((frame) => (frame as { type: string }).type === 'ping');
-  const ping = (commit: string) => ({ type: 'ping', reached: commit });
 
-  test('asks the server at once if the channel is live, and reports its answer', () => {
-    const machine = liveRows().feed(awaiting('0/5'));
-    expect(machine.sent).toEqual([ping('0/5')]);
-    machine.hear({ type: 'heartbeat', position: 'h' }, reached('0/4'));
+  test('reports the answer of the server', () => {
+    const machine = liveRows().hear({ type: 'heartbeat', position: 'h' });
     expect(machine.delivered.map(({ kind }) => kind)).not.toContain('reached');
-    machine.hear(reached('0/5'));
-    expect(machine.delivered).toEqual([{ kind: 'reached', commit: '0/5' }]);
-    expect(machine.hear(reached('0/5')).delivered).toEqual([]);
-  });
-
-  test('waits until the channel is live, and asks again each time that it becomes live', () => {
-    const machine = open().feed(acquire('rows'), awaiting('7'), awaiting('7'), awaiting('8'));
-    expect(asks(machine)).toEqual([]);
-    expect(asks(machine.hear(SNAPSHOT, subscribed('p1')))).toEqual([ping('7'), ping('8')]);
-    machine.feed(lost(1006), timer('reconnect')).connect('t1').hear(WELCOME);
-    expect(asks(machine)).toEqual([]);
-    expect(asks(machine.hear(subscribed('p1')))).toEqual([ping('7'), ping('8')]);
+    expect(machine.hear(reached('0/5')).delivered).toEqual([{ kind: 'reached', commit: '0/5' }]);
   });
 
   test('ignores an answer that comes while the channel is not live', () => {
-    const machine = liveRows().feed(awaiting('7'));
-    machine.hear({ type: 'reset', channel: CHANNEL, reason: 'lagging' }, reached('7'));
+    const machine = liveRows().hear({ type: 'reset', channel: CHANNEL, reason: 'lagging' }, reached('7'));
     expect(machine.delivered).toEqual([]);
     machine.feed(timer(`channel:${CHANNEL}`)).hear(SNAPSHOT, subscribed('p2'));
-    expect(asks(machine)).toEqual([ping('7')]);
     expect(machine.hear(reached('7')).delivered).toContainEqual({ kind: 'reached', commit: '7' });
-  });
-
-  test('does not ask again for commits that no handle waits for', () => {
-    const machine = liveRows().feed(awaiting('7'), awaiting('7'), awaiting('8'), forget('7'), forget('8'), forget('9'));
-    expect(machine.subscription.awaited).toEqual(['7']);
-    expect(machine.feed(release('rows')).subscription.awaited).toEqual([]);
-  });
-
-  test('does not wait on a channel that has ended', () => {
-    const machine = liveRows().feed(awaiting('7'));
-    machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' }).feed(awaiting('8'));
-    expect(machine.subscription.awaited).toEqual([]);
-    expect(machine.sent).toEqual([]);
+    machine.feed(lost(1006)).feed(timer('reconnect')).connect('t1').hear(WELCOME, reached('7'));
+    expect(machine.delivered).toEqual([]);
   });
 });
