@@ -76,7 +76,8 @@ export class Crowd {
       `insert into ledger select ${LAST_ENTRY} + room, room, 0, true from generate_series(0, ${ROOMS - 1}) room`,
     );
     await client.query(
-      `insert into items (id, room, amount) select 1000 + room, room, 1 from generate_series(0, ${ROOMS - 1}) room`,
+      `insert into owners values (1000, 'the last', null);
+       insert into items (id, room, amount, owner) select 1000 + room, room, 1, 1000 from generate_series(0, ${ROOMS - 1}) room`,
     );
     await client.query(
       `select sno.publish('talk:' || room, json_build_object('entry', ${LAST_ENTRY} + room), event => 'said') from generate_series(0, ${ROOMS - 1}) room`,

@@ -9,6 +9,7 @@
  */
 import { Calendar, disagreements, type Evidence, type Incident } from './evidence.ts';
 import { apply, epochOf, type Frame, lsnOf } from './frame.ts';
+import { isJoined } from './joined.ts';
 import type { Effect, History } from './model.ts';
 import type { Note, Subscriber } from './subscriber.ts';
 import { bytesOf } from './wal.ts';
@@ -19,6 +20,11 @@ export interface Verdict {
   readonly deliveries: number;
   /** How often a snapshot was joined to the stream. */
   readonly seams: number;
+  /**
+   * How often a snapshot of a joined channel was taken again, since it saw a commit and not an
+   * earlier one.
+   */
+  readonly retaken: number;
 }
 
 /** Maximum number of reported violations. */
@@ -30,12 +36,14 @@ export function judge(evidence: Evidence): Verdict {
   const calendar = new Calendar(evidence);
   const epochs = new Set<string>();
   let seams = 0;
+  let retaken = 0;
   for (const [index, subscriber] of evidence.subscribers.entries()) {
     const trial = new Trial(evidence, calendar, subscriber);
     for (const text of trial.violations()) violations.push(`subscriber ${index}: ${text}`);
     for (const reason of trial.resets) resets[reason] = (resets[reason] ?? 0) + 1;
     for (const epoch of trial.epochs) epochs.add(epoch);
     seams += trial.seams;
+    retaken += trial.retaken;
   }
   const lost = evidence.incidents.filter(({ kind }) => kind === 'slot lost' || kind === 'promoted').length;
   if (epochs.size > lost + 1) violations.push(`${epochs.size} epochs, though only ${lost} times a history could end`);
@@ -44,6 +52,7 @@ export function judge(evidence: Evidence): Verdict {
     resets,
     deliveries: evidence.subscribers.reduce((sum, { deliveries }) => sum + deliveries, 0),
     seams,
+    retaken,
   };
 }
 
@@ -62,6 +71,7 @@ class Trial {
   readonly resets: string[] = [];
   readonly epochs = new Set<string>();
   seams = 0;
+  retaken = 0;
   readonly #evidence: Evidence;
   readonly #calendar: Calendar;
   readonly #subscriber: Subscriber;
@@ -166,13 +176,20 @@ class Trial {
     this.#furthest = Math.max(this.#furthest, at);
   }
 
-  #reset(walk: Walk, { reason = '', channel }: Frame, at: number): void {
-    this.resets.push(reason);
+  #reset(walk: Walk, { reason = '', channel = '' }: Frame, at: number): void {
     const from = walk.position;
+    // commits become visible in another order than the WAL has them, which leaves no evidence
+    if (isJoined(channel) && reason === 'lagging' && !walk.isLive) {
+      this.retaken++;
+      return;
+    }
+    this.resets.push(reason);
     const isTrue: Readonly<Record<string, () => boolean>> = {
       slot_lost: () => this.#happened('slot lost', at),
       epoch_changed: () => this.#happened('promoted', at),
-      channel_changed: () => this.#happened('publication altered', at),
+      // joined rows come from the database
+      channel_changed: () =>
+        this.#happened('publication altered', at) || (isJoined(channel) && this.#happened('database away', at)),
       position_too_old: () => from !== undefined && this.#calendar.isBeyondBounds(lsnOf(from), at),
       lagging: () => this.#calendar.isBeyondBounds(from === undefined ? 0 : lsnOf(from), at),
     };

@@ -3,6 +3,7 @@
  * definitions a second time, in TypeScript.
  */
 import { createHash } from 'node:crypto';
+import { JOINED, JOINED_TABLES, JOINED_VIEWS, JoinedModel } from './joined.ts';
 import type { WalCommit } from './wal.ts';
 
 /** A row as Postgres prints it. */
@@ -10,9 +11,14 @@ export type Row = Readonly<Record<string, string | null>>;
 
 export const ROOMS = 4;
 
+/** Names of the channels without their room. */
+const NAMES: readonly string[] = ['items', 'told', 'ledger', 'talk', ...JOINED];
+
 export const SCHEMA = `
-  create table items (id int primary key, room int not null, amount numeric not null, note text, done boolean not null default false);
+  create table items (id int primary key, room int not null, amount numeric not null, note text, done boolean not null default false, owner int);
   alter table items replica identity full;
+  create index on items (owner);
+  ${JOINED_TABLES}
   create table ledger (entry bigint primary key, room int not null, writer int not null, said boolean not null);
   alter table ledger replica identity full;
   create schema channels;
@@ -21,8 +27,9 @@ export const SCHEMA = `
   -- to_char() is evaluated by Postgres, the other views in process
   create view channels."told:{room}" as select id, room, to_char(amount, 'FM990.0') as told from items where md5(note) < 'c' or note is null;
   create view channels."ledger:{room}" as select entry, room, writer from ledger;
+  ${JOINED_VIEWS}
   -- of messages alone
-  ${['items', 'told', 'ledger', 'talk'].map((name) => `create view channel_access."${name}:{room}" as select generate_series(0, ${ROOMS - 1}) as room;`).join('\n')}
+  ${NAMES.map((name) => `create view channel_access."${name}:{room}" as select generate_series(0, ${ROOMS - 1}) as room;`).join('\n')}
 `;
 
 interface View {
@@ -59,7 +66,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   },
 };
 
-export const CHANNELS: readonly string[] = ['items', 'told', 'ledger', 'talk'].flatMap((name) =>
+export const CHANNELS: readonly string[] = NAMES.flatMap((name) =>
   Array.from({ length: ROOMS }, (_, room) => `${name}:${room}`),
 );
 
@@ -87,8 +94,9 @@ export class History {
   constructor(commits: readonly WalCommit[]) {
     this.commits = commits;
     const lists = new Map(CHANNELS.map((channel) => [channel, [] as Effect[]]));
+    const joined = new JoinedModel();
     for (const commit of commits)
-      for (const [channel, effects] of effectsOf(commit)) lists.get(channel)?.push(...effects);
+      for (const [channel, effects] of effectsOf(commit, joined)) lists.get(channel)?.push(...effects);
     this.#effects = lists;
   }
 
@@ -116,14 +124,16 @@ export class History {
   }
 }
 
-function effectsOf({ lsn, xid, changes }: WalCommit): Map<string, Effect[]> {
+function effectsOf({ lsn, xid, changes }: WalCommit, joined: JoinedModel): Map<string, Effect[]> {
   const rows = new Map<string, Map<string, string | undefined>>();
   const messages = new Map<string, Effect[]>();
   const set = (channel: string, key: string, data: string | undefined) => {
     const changed = rows.get(channel) ?? new Map<string, string | undefined>();
     rows.set(channel, changed.set(key, data));
   };
-  for (const { table, before, after } of changes) {
+  for (const change of changes) {
+    const { table, before, after } = change;
+    for (const { channel, key, data } of joined.apply(change)) set(channel, key, data);
     for (const [name, view] of Object.entries(VIEWS)) {
       if (view.table !== table) continue;
       const [old, now] = [placed(name, view, before), placed(name, view, after)];

@@ -40,7 +40,7 @@ export class Tap {
     await until(async () => {
       const client = await tap.#connection();
       const { rowCount } = await client.query("select from pg_publication where pubname = 'oracle'");
-      if (rowCount === 0) await client.query('create publication oracle for table items, ledger');
+      if (rowCount === 0) await client.query('create publication oracle for table items, ledger, owners');
       const { rows } = await client.query<{ lsn: string }>(
         "select lsn::text from pg_create_logical_replication_slot('oracle', 'pgoutput')",
       );

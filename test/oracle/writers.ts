@@ -3,12 +3,14 @@
  * faults of the server. If a commit was not answered, only the WAL shows its outcome.
  *
  * `items` is changed in every way: rows are inserted, updated, moved between rooms, leave the
- * view's WHERE and return, and are deleted. `ledger` only grows: each transaction inserts some rows
- * there, by which it is found in the WAL.
+ * view's WHERE and return, and are deleted. `owners` are joined to them: they change, come and go,
+ * and block items. `ledger` only grows: each transaction inserts some rows there, by which it is
+ * found in the WAL.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { until } from '../support/wait.ts';
+import { OWNERS } from './joined.ts';
 import { ROOMS } from './model.ts';
 import type { Random } from './random.ts';
 
@@ -144,16 +146,27 @@ async function say(client: pg.Client, room: number, entry: number): Promise<void
 
 type Change = (client: pg.Client, random: Random, id: number) => Promise<unknown>;
 
+const changeOwner: Change = (client, random, id) =>
+  (OWNER_CHANGES[random.below(OWNER_CHANGES.length)] as Change)(client, random, id);
+
 /** Kinds of changes; one that is listed more often is more likely. */
 const put: Change = (client, random, id) =>
   client.query(
-    `insert into items (id, room, amount, note) values ($1, $2, $3, $4)
+    `insert into items (id, room, amount, note, owner) values ($1, $2, $3, $4, $5)
      on conflict (id) do update set amount = excluded.amount, note = excluded.note`,
-    [id, random.below(ROOMS), random.below(20) - 5, random.chance(0.1) ? null : `"näte" ${id}\n`],
+    [
+      id,
+      random.below(ROOMS),
+      random.below(20) - 5,
+      random.chance(0.1) ? null : `"näte" ${id}\n`,
+      random.chance(0.1) ? null : random.below(OWNERS),
+    ],
   );
 const CHANGES: readonly Change[] = [
   put,
   put,
+  (client, random, id) => client.query('update items set owner = $2 where id = $1', [id, random.below(OWNERS)]),
+  changeOwner,
   (client, random, id) =>
     client.query('update items set note = $2 where id = $1', [
       id,
@@ -168,6 +181,22 @@ const CHANGES: readonly Change[] = [
     client.query('update items set id = $2 where id = $1 and not exists (select from items where id = $2)', [
       id,
       random.below(IDS),
+    ]),
+];
+
+const OWNER_CHANGES: readonly Change[] = [
+  (client, random, id) =>
+    client.query('insert into owners values ($1, $2, $3) on conflict (id) do update set name = excluded.name', [
+      random.below(OWNERS),
+      `owner ${random.below(1_000)}`,
+      random.chance(0.5) ? id : null,
+    ]),
+  (client, random, id) => client.query('update owners set blocks = $2 where id = $1', [random.below(OWNERS), id]),
+  (client, random) => client.query('delete from owners where id = $1', [random.below(OWNERS)]),
+  (client, random) =>
+    client.query('update owners set id = $2 where id = $1 and not exists (select from owners where id = $2)', [
+      random.below(OWNERS),
+      random.below(OWNERS),
     ]),
 ];
 
