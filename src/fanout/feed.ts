@@ -173,6 +173,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   }
 
   sendSubscribed({ name }: Subscription, position: string, recovered?: boolean): void {
+    // other channels are ahead of what this one catches up with, but not by more from now on
+    this.#hub.write();
     const frame = { type: 'subscribed', channel: name, position } as const;
     this.send(recovered === undefined ? frame : { ...frame, recovered });
   }

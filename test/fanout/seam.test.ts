@@ -177,3 +177,24 @@ test('a client that resumes before a commit whose parts have been dropped receiv
   large.end();
   expect(got(stream)).toEqual(['position_too_old']);
 });
+
+test('a client that resumes where the stream arrives receives waiting commits of its other channels first', async () => {
+  const stream = socket();
+  const feed = attach(stream);
+  feed.subscribe(room(2), { kind: 'now' }, ALLOWED);
+  const before = rig.builder.head.lsn;
+  commit(5, 2);
+  const { lsn } = rig.builder.head;
+  const ahead = `e-1-1:0/${(2 * lsn - before).toString(16).toUpperCase()}:1`;
+  feed.subscribe(room(1), { kind: 'since', position: ahead }, ALLOWED);
+  await turn();
+  for (const xid of [6, 7]) {
+    rig.begin(xid);
+    rig.row(1, xid);
+    rig.row(2, xid);
+    rig.end();
+  }
+  // the first marker arrives together with the commits
+  await rig.marker();
+  expect(got(stream)).toEqual(['subscribed', [5], [6], [7], 'subscribed', [7]]);
+});

@@ -186,6 +186,8 @@ export class Lookahead {
       this.#bytes -= bytes;
       joins.passed(this.#passed, bytes);
       answers.clear();
+      // more may have arrived, again and again
+      if (this.#messages.length > 0) next.flush();
     }
     this.#isHandling = false;
     if (this.#keepalive !== undefined) next.keepalive(this.#keepalive);
