@@ -138,7 +138,6 @@ test('all pages but a few have no indented code, since only fenced blocks are ru
     'README.md',
     'docs/CONTRIBUTING.md',
     'docs/architecture.md',
-    'docs/channels.md',
     'docs/performance.md',
     'docs/presence.md',
     'docs/protocol.md',

@@ -8,6 +8,7 @@
  * - `until=text`: what a background command prints once it serves. Default: `serving`.
  * - `output`: what the commands before it print. `...` stands for anything.
  * - `output=app`: what the background command of this name prints.
+ * - `joins=project:42`: claims of a token that may join that channel. A stranger's token may not.
  * - `elsewhere=test/a.test.ts`: that test runs the block.
  * - `check`: the block needs what a test cannot have, such as a cluster. It is only parsed.
  *

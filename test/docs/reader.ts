@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { SignJWT } from 'jose';
 import { findProgram } from '../support/debian-program.ts';
 import { freePort } from '../support/free-port.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -19,6 +20,8 @@ import { FOLLOWED, isFollowed, ROOT } from './pages.ts';
 /** How the pages write what is the test's own. */
 const DATABASE_URL = 'postgres://postgres:postgres@127.0.0.1:5432/app';
 const ROLE = 'sno_service';
+/** SNO_JWT_SECRET of the pages. */
+const SECRET = 'a-development-secret-of-32-bytes';
 const PORTS = ['8443', '9443', '3000'] as const;
 /** Packages that a reader installs, beside Snö itself. */
 const PACKAGES = ['jose', 'pg', 'ws'];
@@ -134,6 +137,7 @@ export class Reader {
     const { language, words, text } = block;
     const file = words.get('file');
     if (words.has('stop')) return this.stop(words.get('stop') as string);
+    if (words.has('joins')) return this.#join(words.get('joins') as string, text);
     if (words.has('output')) return this.#compare(words.get('output') as string, text);
     if (file !== undefined && language === 'diff') return this.#change(file, text);
     if (file !== undefined) return this.save(file, text);
@@ -156,6 +160,23 @@ export class Reader {
     const asked = () => shows(printed(), expected);
     if (name !== '') await until(asked, `${name} prints what the page shows`).catch(() => undefined);
     if (!asked()) throw new Error(`the page shows\n${expected}\nthe commands print\n${printed()}`);
+  }
+
+  /** A client with these claims may join a channel, and a stranger may not. */
+  async #join(channel: string, claims: string): Promise<void> {
+    const tail = async (payload: Record<string, unknown>) => {
+      const token = new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h');
+      return `npx sno tail ${channel} --token ${await token.sign(Buffer.from(SECRET))}`;
+    };
+    const subscribed = new Map([
+      ['background', 'joins'],
+      ['until', 'subscribed'],
+    ]);
+    const words = { language: 'sh', line: 0 };
+    await this.do({ ...words, text: await tail(JSON.parse(claims)), words: subscribed });
+    await this.stop('joins');
+    await this.do({ ...words, text: await tail({ sub: 'stranger' }), words: new Map([['exits', '1']]) });
+    if (!this.#printed.includes('access_denied')) throw new Error(`a stranger is not refused: ${this.#printed}`);
   }
 
   async #runToEnd({ words, text }: Block): Promise<void> {
