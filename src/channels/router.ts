@@ -10,6 +10,7 @@ import type { Lsn } from '../lsn.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import { beginOldValues, endOldValues } from '../memory/old-values.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
+import { secondsOf } from '../postgres/commit-time.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView } from './channel.ts';
 import type { Redefinition } from './definitions/definitions.ts';
@@ -58,7 +59,6 @@ const CLOSE_BRACKET = 0x5d;
 const CLOSE_BRACE = 0x7d;
 
 const CLOSED = -1;
-const EPOCH_2000_SECONDS = 946_684_800;
 
 export class Router implements ChangeHandler {
   readonly #views: ViewSource;
@@ -112,7 +112,7 @@ export class Router implements ChangeHandler {
     this.#void.clear();
     this.#routes.begin();
     this.#rows = 0;
-    this.#committedAt = EPOCH_2000_SECONDS + Math.floor(committedAt / 1_000_000);
+    this.#committedAt = secondsOf(committedAt);
     this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
   }
 

@@ -3,12 +3,14 @@
  * applied in the order in which they were written. So the commit, even in parts, is the same as if
  * its rows were read only then.
  */
+
 import type { EventSink } from '../channels/events.ts';
 import type { RouterEvents } from '../channels/router.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter } from '../memory/byte-writer.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
+import { secondsOf } from '../postgres/commit-time.ts';
 import type { SpoolLog } from '../spool/log.ts';
 
 const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4, old: 5 } as const;
@@ -28,7 +30,6 @@ const HEADER_BYTES = 16;
 const NO_TEXT = '';
 const TAB = '\t';
 const NO_BYTES = Buffer.alloc(0);
-const EPOCH_2000_SECONDS = 946_684_800;
 
 type Counted = Parameters<RouterEvents['counted']>[0];
 
@@ -110,7 +111,7 @@ export class Recording implements EventSink {
   }
 
   begin(xid: number, commitLsn: Lsn, committedAt: number): boolean {
-    this.#committedAt = EPOCH_2000_SECONDS + Math.floor(committedAt / 1_000_000);
+    this.#committedAt = secondsOf(committedAt);
     this.#isFresh = this.#target?.sink.begin(xid, commitLsn, committedAt) ?? true;
     return this.#isFresh;
   }

@@ -4,6 +4,7 @@
  * update.
  */
 import { type Lsn, readLsn, writeLsn } from '../lsn.ts';
+import { EPOCH_2000_MS } from '../postgres/commit-time.ts';
 
 export const XLOG_DATA = 0x77; // w
 export const KEEPALIVE = 0x6b; // k
@@ -15,7 +16,6 @@ export const XLOG_DATA_HEADER_BYTES = 25;
 
 const STATUS_UPDATE = 0x72; // r
 const STATUS_UPDATE_BYTES = 34;
-const EPOCH_2000_MS = 946_684_800_000;
 
 /** End of the server's WAL when it sent the XLogData that begins at `start`. */
 export function serverEndOf(buffer: Buffer, start: number): Lsn {
