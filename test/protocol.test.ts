@@ -15,7 +15,8 @@ import {
   type UnsubscribedCode,
 } from '../src/protocol.ts';
 
-const text = readFileSync(new URL('../docs/protocol.md', import.meta.url), 'utf8');
+const read = (page: string) => readFileSync(new URL(`../docs/${page}`, import.meta.url), 'utf8');
+const text = read('protocol.md');
 
 // The types make these lists exhaustive: a new code does not compile until it is listed, and fails
 // the test until it is documented.
@@ -53,8 +54,13 @@ const UNSUBSCRIBED: Record<UnsubscribedCode, true> = {
   client: true,
 };
 
-/** JSON objects in the page: in code spans and in indented blocks, over several lines too. */
-const examples = [...text.matchAll(/^ {4}(\{"type"[^\n]*(?:\n {5}[^\n]*)*)|`(\{"type"[^`]*\})`/gm)].map(
+/**
+ * JSON objects in this page and in the one about presence: in code spans and in indented blocks,
+ * over several lines too.
+ */
+const examples = [
+  ...(text + read('presence.md')).matchAll(/^ {4}(\{"type"[^\n]*(?:\n {5}[^\n]*)*)|`(\{"type"[^`]*\})`/gm),
+].map(
   ([, block, span]) => JSON.parse((block ?? span) as string) as { readonly type: string; readonly position?: string },
 );
 const typesOf = (frames: object) => Object.keys(frames).sort();
