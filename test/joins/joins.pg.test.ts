@@ -132,7 +132,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         await until(() => shownAgain(follower) === end.get(name), `${name} is at its end`, 8_000).catch(() =>
           faults.push(`${name} ends with\n${shownAgain(follower)}\nexpected\n${end.get(name)}\n${sqlOf(views, name)}`),
         );
-        faults.push(...compare(name, follower, expected).map((fault) => `${fault}\n${sqlOf(views, name)}`));
+        const snapshots = follower.states.filter(({ xid }) => xid === 0).length;
+        const after = `after ${snapshots} snapshots, of ${sqlOf(views, name)}`;
+        faults.push(...compare(name, follower, expected).map((fault) => `${fault}\n${after}`));
       }
       expect(here.log.filter((line) => /reset|could not|bug|error/.test(line))).toEqual([]);
       expect(faults.slice(0, 3)).toEqual([]);

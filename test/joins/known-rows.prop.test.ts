@@ -35,28 +35,41 @@ const catalogTable = (oid: number) =>
     columns: COLUMNS.map((name, index) => ({ name, number: index + 1, typeOid: INT })),
   }) as unknown as CatalogTable;
 
-/** Each table joins one before it: by its id, which that one's `r` or `id` names. */
+/**
+ * Each table joins one before it: by its id, which that one's `r` or `id` names. Subqueries look
+ * for rows with an equal column, for rows with a NULL, or for any row if a column outside is NULL.
+ */
 function randomPlan(random: Draw): JoinPlan {
-  const count = random.int(2, 4);
-  const tables = Array.from({ length: count }, (_, index) => {
+  const [joined, tested] = [random.int(1, 3), random.int(0, 2)];
+  const tables = Array.from({ length: joined + tested }, (_, index) => {
     const table = catalogTable(random.pick(TABLES));
     return { table, alias: `x${index}`, columns: table.columns as CatalogTableColumn[], key: [1], offset: index * 3 };
   });
-  const steps = tables.slice(1).map((_, index) => ({
-    kind: random.pick(['inner', 'left'] as const),
-    to: index + 1,
-    from: random.int(0, index),
-    pairs: [{ from: random.pick([2, 2, 2, 1]), key: 1, type: 'bigint' }],
-    condition: undefined,
-    nullIn: undefined,
-    nullFrom: undefined,
-    answer: undefined,
-  }));
+  const R = tables[0]?.columns[1] as CatalogTableColumn;
+  const steps = tables.slice(1).map((_, at) => {
+    const to = at + 1;
+    const isTest = to >= joined;
+    const kind = isTest ? ('exists' as const) : random.pick(['inner', 'left'] as const);
+    const isPaired = !isTest || random.chance(0.4);
+    const key = isTest ? random.pick([1, 2, 3]) : 1;
+    const isNullInside = random.chance(0.5);
+    return {
+      kind,
+      to,
+      from: random.int(0, Math.min(at, joined - 1)),
+      pairs: isPaired ? [{ from: random.pick([2, 2, 2, 1]), key, type: 'bigint' }] : [],
+      condition: undefined,
+      nullIn: isPaired || !isNullInside ? undefined : 2,
+      nullFrom: isPaired || isNullInside ? undefined : 2,
+      answer: isTest ? tables.length * COLUMNS.length + to - joined : undefined,
+    };
+  });
+  const answers = steps.flatMap(({ answer }) => (answer === undefined ? [] : R));
   return {
     relation: 2 ** 32 + 1,
     tables,
     steps,
-    columns: tables.flatMap(({ columns }) => columns),
+    columns: [...tables.flatMap(({ columns }) => columns), ...answers],
     computed: [],
     asked: undefined,
   };
@@ -101,14 +114,23 @@ function naive({ tables, steps }: JoinPlan, state: State): ReadonlyMap<string, s
   const joined = new Map<string, string>();
   for (const base of state.get(tables[0]?.table.oid as number)?.values() ?? []) {
     const rows: (Row | undefined)[] = [base];
+    const answers: string[] = [];
     let isIn = true;
-    for (const { kind, to, from, pairs } of steps) {
-      const value = rows[from]?.[(pairs[0]?.from as number) - 1];
-      rows[to] = value == null ? undefined : state.get(tables[to]?.table.oid as number)?.get(value);
-      if (rows[to] === undefined && kind === 'inner') isIn = false;
+    for (const { kind, to, from, pairs, nullIn, nullFrom } of steps) {
+      const others = [...(state.get(tables[to]?.table.oid as number)?.values() ?? [])];
+      const [pair] = pairs;
+      const value = rows[from]?.[(pair?.from ?? 0) - 1];
+      const found = others.filter((row) => {
+        if (pair !== undefined) return value != null && row[pair.key - 1] === value;
+        return rows[from] !== undefined && (nullIn === undefined || row[1] === null);
+      });
+      if (kind === 'exists')
+        answers.push(found.length > 0 && (nullFrom === undefined || rows[from]?.[1] === null) ? 't' : 'f');
+      else if (found.length > 0) rows[to] = found[0];
+      else if (kind === 'inner') isIn = false;
     }
     const cells = tables.flatMap((_, place) => [...(rows[place] ?? [null, null, null])]);
-    if (isIn) joined.set(base[0] as string, JSON.stringify(cells));
+    if (isIn) joined.set(base[0] as string, JSON.stringify([...cells, ...answers]));
   }
   return joined;
 }
@@ -246,9 +268,9 @@ function seenBy(random: Draw, commits: readonly ModelChange[][]): ModelChange[][
   });
 }
 
-function answer(state: State, { table, positions }: KnownIndex, value: string): RowSet {
-  const rows = [...(state.get(table.table.oid)?.values() ?? [])];
-  return new Map(rows.filter((row) => row[positions[0] as number] === value).map((row) => [row[0] as string, row]));
+function answer(state: State, index: KnownIndex, value: string): RowSet {
+  const rows = [...(state.get(index.table.table.oid)?.values() ?? [])];
+  return new Map(rows.filter((row) => index.valueOf(row) === value).map((row) => [row[0] as string, row]));
 }
 
 function relationOf(oid: number): Relation {
