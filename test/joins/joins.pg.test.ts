@@ -52,6 +52,7 @@ function tell(version: number, how: string, commits: number): void {
 
 async function createViews(database: TestDatabase, random: Draw): Promise<RandomView[]> {
   await database.query(SCHEMA);
+  await database.query('create table ends (id int primary key); create view channels.ends as select id from ends');
   const views = Array.from({ length: VIEWS }, (_, number) => randomView(random, number));
   for (const { sql } of views) await database.query(sql);
   await write(database, random, 30);
@@ -108,7 +109,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       const followers = new Map(
         views.flatMap(({ channels }) => channels.map(({ name }) => [name, here.follow(name)] as const)),
       );
-      for (const follower of followers.values()) await follower.view.ready;
+      const ends = here.follow('ends');
+      for (const follower of [...followers.values(), ends]) await follower.view.ready;
       const expected: { readonly xid: number; readonly states: ReadonlyMap<string, string> }[] = [];
       const select = selectAll(views);
       for (let commit = 0; commit < COMMITS; commit++) {
@@ -126,6 +128,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         expected.push({ xid: Number(BigInt(xid) & 0xffff_ffffn), states: statesOf(states) });
       }
       tell(version, 'one after the other', expected.length);
+      // commits arrive in order over all channels of a connection
+      await database.query('insert into ends values (1)');
+      await until(() => ends.view.rows.length === 1, 'all commits have arrived', 60_000);
       const end = expected.at(-1)?.states as ReadonlyMap<string, string>;
       const faults: string[] = [];
       for (const [name, follower] of followers) {
