@@ -150,7 +150,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         .filter(({ open }) => open)
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(['below', 'lacking', 'policy_reads', 'publish', 'search_path', 'trace', 'version', 'views']);
+    ).toEqual(['below', 'lacking', 'policy_reads', 'publish', 'publish', 'search_path', 'trace', 'version', 'views']);
     expect(rows.filter(({ open, definer }) => open && definer)).toEqual([]);
   });
 

@@ -133,7 +133,11 @@ test('DDL reaches all of them, in one message, and resets the channel once on ea
 test('after one of them has lost its slot, a client that changes is reset in either direction', async () => {
   const [kept, lost] = services as [ServiceProcess, ServiceProcess];
   await lost.kill();
-  await database.query('select pg_drop_replication_slot($1)', [`${database.name}_1`]);
+  // The walsender of the killed process may still hold the slot.
+  await until(
+    () => database.query('select pg_drop_replication_slot($1)', [`${database.name}_1`]),
+    'the slot is dropped',
+  );
   await lost.restart();
   for (const [from, to] of [
     [0, 1],

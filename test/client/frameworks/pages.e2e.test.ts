@@ -279,12 +279,15 @@ describe('TanStack DB', () => {
     await shows('rows', '1 5000000, 2 two');
     expect(await element('rows').textContent()).toBe(await selected());
     await hasStatus('rows', 'live');
+    const second = page;
+    page = first;
+    await until(async () => (await state()).now === '1 5000000, 2 two', 'what was written meanwhile');
+    page = second;
     await here.query('delete from open_rooms where room = $1', [room]);
     await hasStatus('rows', 'closed');
     expect(await element('rows').getAttribute('data-error')).toBe('access_revoked');
     await page.context().close();
     page = first;
-    await until(async () => (await state()).now === '1 5000000, 2 two', 'what was written meanwhile');
     await until(async () => (await call('reached("0/1")')) === 'access_revoked', 'the end of the channel');
     expect(await state()).toMatchObject({ status: 'ready', now: '1 5000000, 2 two' });
     expect(await steps()).toEqual(['1 one, 2 two', '1 5000000, 2 two']);
