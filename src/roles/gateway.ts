@@ -21,6 +21,7 @@ import { toldToClient } from '../errors.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
 import type { OlderHistory } from '../fanout/history/older-history.ts';
 import { Hub } from '../fanout/hub.ts';
+import { Pace } from '../fanout/pace.ts';
 import { startBatch } from '../fanout/snapshots/batch-read.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
@@ -108,6 +109,7 @@ export class GatewayRole implements Gateways {
   readonly #markers: Markers;
   readonly #snapshotPool: pg.Pool;
   readonly #snapshots: Snapshots;
+  readonly #pace: Pace;
   readonly #access: ViewAccess;
   readonly #gateway: Gateway;
   #timers: NodeJS.Timeout[] = [];
@@ -188,6 +190,12 @@ export class GatewayRole implements Gateways {
       },
     });
     this.hub.follow(head);
+    this.#pace = new Pace({
+      pass: () => this.#passOn(),
+      bytes: () => journal.bytes,
+      now: () => performance.now(),
+      after: (ms, call) => systemClock.after(ms, call),
+    });
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
     const { certificate, admission, clientsMax, otherFilesMax, peerId } = options;
     const peers = new Peers(options.peers, peerId);
@@ -279,6 +287,7 @@ export class GatewayRole implements Gateways {
   }
 
   async stop(): Promise<void> {
+    this.#pace.stop();
     this.#markers.stop();
     this.#transactions.stop();
     await this.#access.close();
@@ -327,6 +336,10 @@ export class GatewayRole implements Gateways {
   }
 
   flush(): void {
+    this.#pace.flush();
+  }
+
+  #passOn(): void {
     this.hub.flush();
     if (this.#traced.length === 0) return;
     for (const commit of this.#traced) this.#options.spans?.sent(commit);
