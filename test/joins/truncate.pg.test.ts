@@ -1,9 +1,8 @@
 /** TRUNCATE below a view that joins, whose joined rows Postgres evaluates. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { RemoteAsker } from '../../src/channels/remote/ask.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
-import { type Follower, gate, sent, shown, type World, world } from './world.ts';
+import { type Follower, holdQuestions, sent, shown, type World, world } from './world.ts';
 
 const SCHEMA = `
   create table people (id int primary key, name text not null);
@@ -47,15 +46,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         insert into tasks values (1, 1, 'first') on conflict do nothing`);
       await database.query(`update tasks set title = 'known' where id = 1`);
       await until(() => follower.rows.includes('known by one'), 'the joined row is known');
-      const ask = RemoteAsker.prototype.ask;
-      const { opened, open } = gate();
-      const asked = vi.spyOn(RemoteAsker.prototype, 'ask').mockImplementation(async function (
-        this: RemoteAsker,
-        ...args
-      ) {
-        await opened;
-        return ask.apply(this, args);
-      });
+      const { asked, open } = holdQuestions();
       await database.query(`update tasks set title = 'asked' where id = 1`);
       await until(() => asked.mock.calls.length === 1, 'Postgres is asked about one commit');
       const before = { states: follower.states.length, resets: await here.joinResets(), log: here.log.length };

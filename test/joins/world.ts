@@ -1,5 +1,7 @@
 /** A service in this process, on a database with views that join, and clients that follow them. */
+import { vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { RemoteAsker } from '../../src/channels/remote/ask.ts';
 import { connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
 import { readSettings } from '../../src/config/read.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -96,11 +98,16 @@ export async function sent(database: TestDatabase): Promise<void> {
   await until(async () => (await database.query(behind)).rowCount === 0, 'everything was sent');
 }
 
-/** Something that others wait for. */
-export function gate() {
+/** Questions to Postgres wait until `open` is called. The test restores all mocks. */
+export function holdQuestions() {
+  const ask = RemoteAsker.prototype.ask;
   let open = () => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;
   });
-  return { opened, open };
+  const asked = vi.spyOn(RemoteAsker.prototype, 'ask').mockImplementation(async function (this: RemoteAsker, ...args) {
+    await opened;
+    return ask.apply(this, args);
+  });
+  return { asked, open };
 }

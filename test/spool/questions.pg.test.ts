@@ -3,8 +3,7 @@
  * that are read in progress (16 and newer).
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { RemoteAsker } from '../../src/channels/remote/ask.ts';
-import { gate, sent, type World, world } from '../joins/world.ts';
+import { holdQuestions, sent, type World, world } from '../joins/world.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 
@@ -38,15 +37,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   test(`${COMMITS} commits that arrive during a question ask a few more, and keep their order`, async () => {
     const follower = here.follow('notes');
     await follower.view.ready;
-    const ask = RemoteAsker.prototype.ask;
-    const { opened, open } = gate();
-    const asked = vi.spyOn(RemoteAsker.prototype, 'ask').mockImplementation(async function (
-      this: RemoteAsker,
-      ...args
-    ) {
-      await opened;
-      return ask.apply(this, args);
-    });
+    const { asked, open } = holdQuestions();
     await database.query(`insert into notes values (0, 'first')`);
     await until(() => asked.mock.calls.length === 1, 'the first question is asked');
     for (let id = 1; id <= COMMITS; id++) await database.query(`insert into notes values (${id}, 'note')`);
