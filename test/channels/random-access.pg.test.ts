@@ -5,22 +5,17 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
-import type { EventSink } from '../../src/channels/events.ts';
-import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
-import { Router } from '../../src/channels/router.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
-import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
-import { ByteWriter } from '../../src/memory/byte-writer.ts';
-import { PatternCounts } from '../../src/metrics/patterns.ts';
 import { record } from '../decode/recording.ts';
 import { Random } from '../oracle/random.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf } from './compiled.ts';
+import { marking } from './marking.ts';
 import { RandomViews, TABLES, TABLES_SQL } from './random-views.ts';
 
 const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
-const VIEWS = Number(process.env['SNO_TEST_VIEWS'] ?? 60);
+const VIEWS = Number(process.env['SNO_TEST_VIEWS'] ?? 100);
 const COMMITS = Number(process.env['SNO_TEST_COMMITS'] ?? 50);
 
 const UNIQUE_VIOLATION = '23505';
@@ -109,46 +104,6 @@ function contentsSql(count: number): string {
     return `select ${index} as view, coalesce(array_agg(jsonb_build_array(x, sub)::text), '{}') as rows from (${rows}) r`;
   });
   return `${selects.join(' union all ')} order by view`;
-}
-
-/**
- * A decoder that feeds a router. `take` returns the patterns and channels marked for checks since
- * the last call, some with the only user concerned.
- */
-function marking(registry: ChannelRegistry) {
-  const marked = new Set<string>();
-  const nothing = () => undefined;
-  const sink: EventSink = {
-    begin: () => true,
-    bytes: new ByteWriter(),
-    trace: nothing,
-    event: nothing,
-    truncate: nothing,
-    message: nothing,
-    incomplete: nothing,
-    redefined: nothing,
-    touched: nothing,
-    recheck: (_schema, pattern, channel, claim) =>
-      void marked.add(`${channel ?? pattern}${claim === undefined ? '' : ` ${claim.name}=${claim.text}`}`),
-    commit: nothing,
-  };
-  const router = new Router(registry, sink, new RemoteAnswers(), {
-    catalog: () => [],
-    marker: nothing,
-    dropped: nothing,
-    counted: nothing,
-    committed: nothing,
-    countsOf: () => new PatternCounts(),
-    unfit: nothing,
-    fit: nothing,
-    failed: nothing,
-  });
-  const take = () => {
-    const taken = new Set(marked);
-    marked.clear();
-    return taken;
-  };
-  return { decoder: new PgoutputDecoder(router), take };
 }
 
 /** One random statement. Most add a row, since that is where a view may lose rows unnoticed. */

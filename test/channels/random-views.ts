@@ -46,7 +46,7 @@ export class RandomViews {
       () =>
         `select q.x, q.y as sub from ${source()} q left join ${this.#one(READ)} t on t.id = q.x where ${this.#one(BUSY)}`,
       ...Array.from({ length: 5 }, () => () => `select q.x, q.y as sub from ${source()} q`),
-      ...Array.from({ length: 5 }, () => () => this.#joined()),
+      ...Array.from({ length: 15 }, () => () => this.#joined()),
     ])();
     return [...this.#views, `create view channel_access."${pattern}" as ${top};`].join('\n');
   }
@@ -76,6 +76,8 @@ export class RandomViews {
         `${one}.x in (select ${s}.x from ${this.#one(READ)} ${s})`,
         `${one}.x in (select ${s}.x from ${this.#one(READ)} ${s} where ${where})`,
         `${one}.x = any (select ${s}.id from ${this.#one(READ)} ${s} where ${where} group by ${s}.id)`,
+        `${one}.y ${this.#one(['<>', '>='])} any (select ${s}.x from ${this.#one(READ)} ${s} where ${where})`,
+        `${one}.y ${this.#one(['<>', '>='])} all (select ${s}.x from ${this.#one(READ)} ${s} where ${where})`,
       ]);
       conditions.push(
         this.#one([

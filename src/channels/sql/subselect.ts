@@ -73,7 +73,8 @@ export function subqueriesIn(nodes: readonly unknown[]): readonly SubLink[] {
 export function positiveSubqueries(where: Node | undefined): ReadonlySet<SubLink> {
   const found = new Set<SubLink>();
   const visit = (node: Node) => {
-    if ('SubLink' in node && kindOf(node.SubLink) !== 'not in') found.add(node.SubLink);
+    const kind = 'SubLink' in node ? kindOf(node.SubLink) : undefined;
+    if ('SubLink' in node && (kind === 'exists' || kind === 'in')) found.add(node.SubLink);
     else if ('BoolExpr' in node && node.BoolExpr.boolop !== 'NOT_EXPR') (node.BoolExpr.args ?? []).forEach(visit);
   };
   if (where !== undefined) visit(where);

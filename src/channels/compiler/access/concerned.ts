@@ -67,19 +67,23 @@ function concerned(
   const claims = shown.filter((each) => isClaim(each, access, pattern, types)).sort(byUser);
   const found = new Map<number, ConcernedBy[]>();
   const unknown = new Set(equal.unknown.map(({ schemaname = '', relname = '' }) => `${schemaname}.${relname}`));
+  const tables = new Map<Occurrence, CatalogTable>();
   for (const of of equal.occurrences) {
-    const name = `${of.schema}.${of.name}`;
-    const table = catalog.tables.find((each) => `${each.schema}.${each.name}` === name);
+    const table = catalog.tables.find(({ schema, name }) => schema === of.schema && name === of.name);
     // the WAL may show rows of a partition or a child as those of another table
     if (table === undefined || table.isPartition || table.inherited) return NOTHING;
+    tables.set(of, table);
+  }
+  for (const [of, table] of tables) {
+    const name = `${of.schema}.${of.name}`;
     if (unknown.has(name)) continue;
-    const columns = placeholders.flatMap((each) => columnIn(of, table, each, equal)?.name ?? []);
+    const columns = placeholders.flatMap((each) => columnIn(of, tables, each, equal)?.name ?? []);
     const view =
       isNamed && columns.length === pattern.columns.length
         ? viewOf(table, columns, { access, pattern, catalog, types })
         : undefined;
     const [claim] = claims.flatMap((each) => {
-      const column = columnIn(of, table, each, equal);
+      const column = columnIn(of, tables, each, equal);
       return column === undefined ? [] : { name: each.name, column };
     });
     if (view === undefined && claim === undefined) {
@@ -125,15 +129,17 @@ function shownColumns({ targetList = [] }: SelectStmt, access: CatalogAccess, eq
 /** A column of the table that equals the shown one, with the same text. */
 function columnIn(
   of: Occurrence,
-  table: CatalogTable,
+  tables: ReadonlyMap<Occurrence, CatalogTable>,
   { column, is }: Shown,
   equal: EqualColumns,
 ): CatalogTableColumn | undefined {
-  const names = equal.equalTo(is, of);
-  return table.columns.find(
-    ({ name, typeOid, typeModifier, deterministic }) =>
-      names.includes(name) && deterministic && typeOid === column.typeOid && typeModifier === column.typeModifier,
-  );
+  // an equality of other types or collations on the way may also hold between different texts
+  const exactIn = (place: Occurrence) =>
+    (tables.get(place)?.columns ?? []).filter(
+      ({ typeOid, deterministic }) => typeOid === column.typeOid && deterministic,
+    );
+  const names = equal.equalTo(is, of, (other) => exactIn(other.of).some(({ name }) => name === other.name));
+  return exactIn(of).find(({ name, typeModifier }) => names.includes(name) && typeModifier === column.typeModifier);
 }
 
 interface Context {

@@ -69,14 +69,17 @@ export class EqualColumns {
     return this.#top && value && this.#column(value, this.#top);
   }
 
-  /** The columns of a table that equal this column in all rows that a row of it contributes to. */
-  equalTo(column: Column, of: Occurrence): readonly string[] {
+  /**
+   * The columns of a table that equal this column in all rows that a row of it contributes to.
+   * Equalities with a column that is not `exact` are left out: `A = b AND b = a` if b ignores case.
+   */
+  equalTo(column: Column, of: Occurrence, isExact: (column: Column) => boolean): readonly string[] {
     const equalities = [...of.own];
     for (let level: Level | undefined = of.level; level !== undefined; level = level.outer)
       equalities.push(...level.equalities);
     const found = [column];
     const add = (other: Column) => {
-      if (!found.some((known) => isSame(known, other))) found.push(other);
+      if (isExact(other) && !found.some((known) => isSame(known, other))) found.push(other);
     };
     // the list grows during the loop: it visits added columns
     for (const known of found)
