@@ -46,7 +46,7 @@ function isExact(item: unknown): boolean {
  * Whether the claim certainly differs from the value with this text. A claim that is not written as
  * Postgres prints it may match: `007` is 7.
  */
-export function differsFrom(claims: Claims, { name, text }: ClaimValue, type: string): boolean {
+export function differsFrom(claims: Claims, { name, text, type }: ClaimValue): boolean {
   const isPrinted = canonicalTest(type);
   return claimTexts(findClaim(claims, name)).every((own) => own !== text && isPrinted(own) === true);
 }

@@ -15,11 +15,17 @@ import type { ClaimValue } from './events.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './values/row-error.ts';
 
+/** `index`: position of the column in rows. */
+interface BoundClaim {
+  readonly name: string;
+  readonly type: string;
+  readonly index: number;
+}
+
 /** A ConcernedBy that is bound to the table's columns in the WAL. */
 interface BoundConcern {
   readonly view: BoundView | undefined;
-  /** `index`: position of the column in rows. */
-  readonly claim: { readonly name: string; readonly index: number } | undefined;
+  readonly claim: BoundClaim | undefined;
 }
 
 /** An access, presence or send view over a table. */
@@ -177,7 +183,7 @@ export class AccessGuards {
       );
       const isKnown = claim !== undefined && index >= 0;
       if (fit instanceof SnoError || (fit === undefined && !isKnown)) return undefined;
-      bound.push({ view: fit, claim: isKnown ? { name: claim.name, index } : undefined });
+      bound.push({ view: fit, claim: isKnown ? { name: claim.name, type: claim.column.type, index } : undefined });
     }
     return bound;
   }
@@ -212,10 +218,7 @@ export class AccessGuards {
 }
 
 /** Undefined if the WAL lacks the value. */
-function claimIn(
-  row: Tuple,
-  { name, index }: { readonly name: string; readonly index: number },
-): ClaimValue | undefined {
+function claimIn(row: Tuple, { name, type, index }: BoundClaim): ClaimValue | undefined {
   if (row.kinds[index] !== TEXT) return undefined;
-  return { name, text: row.buffer.toString('utf8', row.starts[index], row.ends[index]) };
+  return { name, type, text: row.buffer.toString('utf8', row.starts[index], row.ends[index]) };
 }

@@ -2,10 +2,12 @@ import type { Lsn } from '../lsn.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
 import type { AccessSchema } from './catalog/catalog.ts';
 
-/** A token's claim, and the text of a value of it. */
+/** A token's claim, and a value of it in a row. */
 export interface ClaimValue {
   readonly name: string;
   readonly text: string;
+  /** The value's type, as format_type writes it. */
+  readonly type: string;
 }
 
 /**

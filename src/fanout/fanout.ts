@@ -47,7 +47,7 @@ export interface Grant {
   /** Whether the client may still receive the channel. Resolves once the answer is certain. */
   stillAllowed(channel: ResolvedChannel): Promise<Verdict>;
   /** Whether the client's claim certainly has another value than this one of the access view's. */
-  hasOther?(channel: ResolvedChannel, claim: ClaimValue): boolean;
+  hasOther?(claim: ClaimValue): boolean;
   /**
    * A commit may have ended what the channel's presence view or send view allows the client.
    * Queries see the commit when `seen` resolves. `name`: the channel, as the client knows it.

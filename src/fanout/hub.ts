@@ -327,8 +327,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     const concerned = new Map<SocketFeed, Subscription[]>();
     for (const mark of marks) {
       for (const [subscription, feed] of this.#channels.concerned(mark)) {
-        const { name, grant, channel } = subscription;
-        if (mark.claim !== undefined && grant.hasOther?.(channel, mark.claim)) continue;
+        const { name, grant } = subscription;
+        if (mark.claim !== undefined && grant.hasOther?.(mark.claim)) continue;
         if (mark.kind !== RECHECKS.channel_access) {
           const schema = mark.kind === RECHECKS.channel_send ? 'channel_send' : 'channel_presence';
           grant.rightsChanged?.(name, schema, seen);

@@ -201,9 +201,8 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#connection.sendError(error, name);
   }
 
-  hasOther({ access }: ResolvedChannel, claim: ClaimValue): boolean {
-    const type = access?.claims.find(({ name }) => name === claim.name)?.type;
-    return type !== undefined && this.#claims !== undefined && differsFrom(this.#claims, claim, type);
+  hasOther(claim: ClaimValue): boolean {
+    return this.#claims !== undefined && differsFrom(this.#claims, claim);
   }
 
   rightsChanged(name: string, schema: AccessSchema, seen: Promise<unknown>): void {

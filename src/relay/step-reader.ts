@@ -127,7 +127,7 @@ class StepReader {
       kind,
       pattern,
       ...(channel === '' ? {} : { channel }),
-      ...(name === '' ? {} : { claim: { name, text: this.#text() } }),
+      ...(name === '' ? {} : { claim: { name, text: this.#text(), type: this.#text() } }),
       xid,
       sequence,
       ...position,

@@ -126,7 +126,9 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#place(mark);
     this.#text(mark.payload === undefined ? '' : textOf(mark.payload('')).toString());
     this.#text(mark.claim?.name ?? '');
-    if (mark.claim !== undefined) this.#text(mark.claim.text);
+    if (mark.claim === undefined) return;
+    this.#text(mark.claim.text);
+    this.#text(mark.claim.type);
   }
 
   #place(what: Entry | Mark): void {

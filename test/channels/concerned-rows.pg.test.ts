@@ -47,6 +47,16 @@ const CASES: readonly Case[] = [
     change: 'delete from others',
   },
   {
+    of: 'an operator = of the app compares with any row of a subquery',
+    tables: `create function ends_alike(int, int) returns bool language sql immutable return $1 % 10 = $2 % 10;
+      create operator public.= (leftarg = int, rightarg = int, function = ends_alike);
+      create table members (x int, sub int, primary key (x, sub));
+      create table paid (person int primary key);
+      insert into members values (1, 3); insert into paid values (13);`,
+    view: 'select m.x, m.sub from members m where m.sub operator(public.=) any (select p.person from paid p)',
+    change: 'delete from paid',
+  },
+  {
     of: 'a column between two equal ones ignores case',
     tables: `create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
       create table users (name text primary key, x int);

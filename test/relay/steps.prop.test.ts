@@ -53,7 +53,7 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
       ACCESS_SCHEMAS[bytes % 3] as AccessSchema,
       pattern,
       bytes % 2 === 0 ? name : undefined,
-      bytes % 5 === 0 ? { name: 'sub', text: `user ${bytes}` } : undefined,
+      bytes % 5 === 0 ? { name: 'sub', text: `user ${bytes}`, type: 'text' } : undefined,
     );
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);

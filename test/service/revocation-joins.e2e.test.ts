@@ -142,3 +142,25 @@ test('a claim that Postgres reads as the value of the row counts, however it is 
     await here.end();
   }
 });
+
+test('a claim is compared by the type that its column has now', async () => {
+  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
+  const define = (person: string) => `
+    drop view channel_access."org:{project}";
+    create view channel_access."org:{project}" as
+      select p.id as project, ${person} as "user" from projects p join org_members o on o.org = p.org;`;
+  try {
+    await here.query(define("lpad(o.person::text, 3, '0')"));
+    const client = await RawClient.open(here.service, await signToken({ sub: 'u1', user: '001' }));
+    expect((await client.subscribe('org:2')).type).toBe('subscribed');
+    expect((await client.subscribe('end')).type).toBe('subscribed');
+    await here.query(define('o.person'));
+    const end = await here.sayEnd();
+    await client.wait(end, 0, ({ data }) => data === end);
+    await here.query('delete from org_members where person = 1');
+    await client.wait('its end', 0, ({ code }) => code === 'access_revoked');
+    client.cut();
+  } finally {
+    await here.end();
+  }
+});

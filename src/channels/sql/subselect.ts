@@ -48,8 +48,10 @@ export function readSubquery(link: SubLink, text: DefinitionText): ParsedSubquer
 
 function kindOf({ subLinkType, operName }: SubLink): ParsedSubquery['kind'] | undefined {
   if (subLinkType === 'EXISTS_SUBLINK') return 'exists';
-  if (subLinkType === 'ANY_SUBLINK') return operName === undefined || nameOf(operName) === '=' ? 'in' : undefined;
-  return subLinkType === 'ALL_SUBLINK' && nameOf(operName) === '<>' ? 'not in' : undefined;
+  // Postgres prints the schema of operators that are not its own
+  const operator = operName !== undefined && operName.length > 1 ? undefined : nameOf(operName);
+  if (subLinkType === 'ANY_SUBLINK') return operName === undefined || operator === '=' ? 'in' : undefined;
+  return subLinkType === 'ALL_SUBLINK' && operator === '<>' ? 'not in' : undefined;
 }
 
 function selectOf({ subselect }: SubLink): SelectStmt | undefined {
