@@ -92,6 +92,8 @@ export class Session implements Grant, AttemptSession, Sender {
    * leaves in a loop causes no more checks than others.
    */
   #checks = 0;
+  /** Subscriptions that the earlier token allowed and that the new one was not checked for yet. */
+  #unchecked = 0;
   /** Undefined: no valid claims (no token yet, the token expired, the session has ended). */
   #claims: Claims | undefined;
   /** ms since 1970. Undefined: the token does not expire. */
@@ -146,7 +148,7 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#sends?.forget();
     this.#appearances?.recheckAll();
     for (const { name, channel } of [...this.#feed.subscribed(this)])
-      void this.#recheck(name, channel.name, claims, grantedUntil);
+      void this.#recheckRenewed(name, channel.name, claims, grantedUntil);
     this.#expiresAt = expiresAt;
     this.#cancelExpiryTimer();
     if (expiresAt !== undefined) this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#expire());
@@ -202,7 +204,7 @@ export class Session implements Grant, AttemptSession, Sender {
   }
 
   hasOther(claim: ClaimValue): boolean {
-    return this.#claims !== undefined && differsFrom(this.#claims, claim);
+    return this.#claims !== undefined && this.#unchecked === 0 && differsFrom(this.#claims, claim);
   }
 
   rightsChanged(name: string, schema: AccessSchema, seen: Promise<unknown>): void {
@@ -311,6 +313,15 @@ export class Session implements Grant, AttemptSession, Sender {
     return wasJoining;
   }
 
+  async #recheckRenewed(name: string, channelName: string, claims: Claims, grantedUntil: number): Promise<void> {
+    this.#unchecked++;
+    try {
+      await this.#recheck(name, channelName, claims, grantedUntil);
+    } finally {
+      this.#unchecked--;
+    }
+  }
+
   async #recheck(name: string, channelName: string, claims: Claims, grantedUntil: number): Promise<void> {
     if (this.#claims !== claims || !this.#feed.has(name)) return;
     const { access, channels, clock, fanout } = this.#services;
@@ -328,10 +339,8 @@ export class Session implements Grant, AttemptSession, Sender {
     }
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
-      clock.after(
-        RECHECK_MS * (0.5 + clock.random()),
-        () => void this.#recheck(name, channelName, claims, grantedUntil),
-      );
+      await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
+      await this.#recheck(name, channelName, claims, grantedUntil);
     } else {
       this.#feed.unsubscribe(name, 'access_revoked', verdictOf(refusal));
     }

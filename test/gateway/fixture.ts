@@ -7,6 +7,7 @@ import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import type { Access, Claims, Member, Rights } from '../../src/access/access.ts';
 import { createTokens } from '../../src/access/token.ts';
+import type { ClaimValue } from '../../src/channels/events.ts';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { readSettings } from '../../src/config/read.ts';
@@ -152,7 +153,7 @@ export interface Fixture {
   /** Publishes one message to a channel. */
   publish(channel: string, data: unknown): void;
   /** Delivers a commit that may revoke access to the channel, or to all channels of its pattern. */
-  revoke(channel?: string): void;
+  revoke(channel?: string, claim?: ClaimValue): void;
   stop(): Promise<void>;
 }
 
@@ -323,8 +324,15 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
       });
       hub.flush();
     },
-    revoke(channel) {
-      const mark = { pattern: 'room:{id}', kind: 'recheck', xid: 1, lsn: 101 + sequence, index: 1 } as const;
+    revoke(channel, claim) {
+      const mark = {
+        pattern: 'room:{id}',
+        kind: 'recheck',
+        xid: 1,
+        lsn: 101 + sequence,
+        index: 1,
+        ...(claim === undefined ? {} : { claim }),
+      } as const;
       sequence++;
       hub.append({
         part: 0,

@@ -183,6 +183,26 @@ describe('tokens', () => {
     clock.advance(66_000);
     expect((await client.receive('unsubscribed')).code).toBe('access_revoked');
   });
+
+  test('until the new token is checked, commits that concern the earlier user hold what comes after', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }, 600) });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('welcome');
+    await client.receive('subscribed');
+    fixture.access.answer = () => new SnoError('try_again', 'down');
+    client.send({ type: 'token', token: await token({ sub: 'u2' }, 600) });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    fixture.revoke('room:1', { name: 'sub', text: 'u1', type: 'text' });
+    fixture.publish('room:1', 'after the end of access');
+    fixture.access.answer = () => denied();
+    await until(() => {
+      clock.advance(1_000);
+      return client.frames.some(({ type }) => type === 'unsubscribed');
+    }, 'the subscription ends');
+    expect(client.frames.filter(({ type }) => type === 'message')).toEqual([]);
+  });
 });
 
 test('no token is in the log', () => {
