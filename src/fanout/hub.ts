@@ -67,7 +67,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax, new Cork(atTurnEnd));
     this.history = options.history === undefined ? undefined : this.#historyReads(options.history);
     this.#delivery = new Delivery(this.#channels, this.#groups, events);
-    this.#revocations = new Revocations((xid) => options.visible(xid));
+    this.#revocations = new Revocations(options.ended ?? ((xid) => options.visible(xid)));
   }
 
   /**

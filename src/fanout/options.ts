@@ -40,6 +40,11 @@ export interface HubOptions {
    * is no longer wanted.
    */
   readonly visible: (xid: number, isWanted?: () => boolean) => Promise<void>;
+  /**
+   * Resolves when queries see the transaction, and by the catalog that it has left. Undefined: as
+   * `visible`.
+   */
+  readonly ended?: (xid: number) => Promise<void>;
   /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;

@@ -1,6 +1,6 @@
 /**
- * Two queries that fan-out needs: one writes markers into the WAL, the other tells when a
- * transaction has become visible.
+ * What fan-out asks Postgres about transactions: it writes markers into the WAL, and waits until a
+ * transaction is visible, or has ended.
  */
 
 import type pg from 'pg';
@@ -18,12 +18,13 @@ export interface TransactionsOptions {
 export class Transactions {
   readonly #options: TransactionsOptions;
   #isStopped = false;
-  /** The query in progress. Callers that arrive meanwhile share the next one. */
-  #asked: Promise<unknown> = Promise.resolve();
-  #next: Promise<Visibility> | undefined;
+  readonly #snapshots: Shared<Visibility>;
+  readonly #locked: Shared<ReadonlySet<number>>;
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
+    this.#snapshots = new Shared(() => this.#readSnapshot());
+    this.#locked = new Shared(() => this.#readLocked());
   }
 
   /**
@@ -40,12 +41,31 @@ export class Transactions {
    * Resolves when queries see the transaction (a 32-bit xid, as in the WAL), or once it is no
    * longer wanted. With a slow synchronous standby this may be long after the WAL delivers it.
    */
-  async visible(xid: number, isWanted: () => boolean = () => true): Promise<void> {
+  visible(xid: number, isWanted: () => boolean = () => true): Promise<void> {
+    return this.#until(xid, isWanted, () => this.#isVisible(xid));
+  }
+
+  /**
+   * Resolves when queries see the transaction, and what it has done to the catalog as well.
+   * Postgres shows a transaction's rows a moment before it tells other sessions to read the catalog
+   * anew: up to then they may run a function that the transaction has replaced. It releases the
+   * transaction's locks afterwards.
+   */
+  ended(xid: number): Promise<void> {
+    const isEnded = async () => (await this.#isVisible(xid)) && !(await this.#locked.next()).has(xid);
+    return this.#until(xid, () => true, isEnded);
+  }
+
+  async #isVisible(xid: number): Promise<boolean> {
+    return (await this.#snapshots.next()).sees(xid);
+  }
+
+  async #until(xid: number, isWanted: () => boolean, isSo: () => Promise<boolean>): Promise<void> {
     const { logger, pause } = this.#options;
     if (xid === 0) return;
     for (let attempt = 0; !this.#isStopped && isWanted(); attempt++) {
       try {
-        if ((await this.#snapshot()).sees(xid)) return;
+        if (await isSo()) return;
       } catch (error) {
         logger.warn(
           { error: String(error), hint: ERRORS.database_unreachable.hint },
@@ -60,8 +80,34 @@ export class Transactions {
     this.#isStopped = true;
   }
 
-  /** Returns the visibility of a query that begins after the call. */
-  #snapshot(): Promise<Visibility> {
+  async #readSnapshot(): Promise<Visibility> {
+    const { rows } = await this.#options.pool.query<{ snapshot: string }>(
+      'select pg_current_snapshot()::text as snapshot',
+    );
+    return new Visibility(rows[0]?.snapshot ?? '');
+  }
+
+  /** The transactions that hold their own lock. */
+  async #readLocked(): Promise<ReadonlySet<number>> {
+    const { rows } = await this.#options.pool.query<{ xid: string }>(
+      "select transactionid::text as xid from pg_locks where locktype = 'transactionid' and granted",
+    );
+    return new Set(rows.map(({ xid }) => Number(xid)));
+  }
+}
+
+/** One query at a time. Callers that arrive meanwhile share the next one. */
+class Shared<Answer> {
+  readonly #ask: () => Promise<Answer>;
+  #asked: Promise<unknown> = Promise.resolve();
+  #next: Promise<Answer> | undefined;
+
+  constructor(ask: () => Promise<Answer>) {
+    this.#ask = ask;
+  }
+
+  /** Returns the answer to a query that begins after the call. */
+  next(): Promise<Answer> {
     this.#next ??= this.#asked
       .catch(() => undefined)
       .then(() => {
@@ -71,12 +117,5 @@ export class Transactions {
         return asked;
       });
     return this.#next;
-  }
-
-  async #ask(): Promise<Visibility> {
-    const { rows } = await this.#options.pool.query<{ snapshot: string }>(
-      'select pg_current_snapshot()::text as snapshot',
-    );
-    return new Visibility(rows[0]?.snapshot ?? '');
   }
 }

@@ -160,6 +160,7 @@ export class GatewayRole implements Gateways {
       outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
       waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
       visible: (xid, isWanted) => transactions.visible(xid, isWanted),
+      ended: (xid) => transactions.ended(xid),
       snapshots: this.#snapshots,
       ...(options.history === undefined ? {} : { history: options.history }),
       waitingHistoryMax: waitingMax,

@@ -111,14 +111,15 @@ test.each(VERSIONS)(
     const here = await stage(SCHEMA, { SNO_ACCESS: 'views' }, version);
     try {
       const token = await signToken({ sub: 'm' });
-      for (const [channel, ends, gives] of WAYS) {
+      for (const [index, [channel, ends, gives]] of WAYS.entries()) {
         const client = await RawClient.open(here.service, token);
         expect([channel, (await client.subscribe(channel)).type]).toEqual([channel, 'subscribed']);
         await here.query(ends);
-        await here.query("select sno.publish($1, '1')", [channel]);
+        await here.query('select sno.publish($1, $2::json)', [channel, String(index)]);
         const { code } = await client.wait(`${ends} ends ${channel}`, 0, ({ type }) => type === 'unsubscribed');
         expect([ends, code]).toEqual([ends, 'access_revoked']);
-        expect(client.frames.filter(({ type }) => type === 'message')).toEqual([]);
+        // The message of the case before it may still come: access has been given again since.
+        expect(client.frames.filter(({ data }) => data === index)).toEqual([]);
         expect(await client.subscribe(channel)).toMatchObject({ type: 'error', code: 'access_denied' });
         if (gives !== undefined) {
           await here.query(gives);
