@@ -358,6 +358,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   }
 
   catchUpLater(subscription: Subscription): void {
+    // Later commits of its other channels must not be written before what this one has missed.
+    this.fallBehind();
     this.#startCatching(subscription);
     this.#hub.pumpLater(this);
   }

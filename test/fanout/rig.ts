@@ -152,11 +152,16 @@ export class Rig {
 
   /** The stream delivers the emitted markers, in a commit of their own. */
   async marker(): Promise<void> {
+    await this.markerBeforeMore();
+    this.hub.flush();
+  }
+
+  /** The same, but more of the stream follows before the next flush. */
+  async markerBeforeMore(): Promise<void> {
     await turn();
     this.begin(END_XID);
     for (const id of this.emitted.splice(0)) this.#markers.receive(id);
     this.end();
-    this.hub.flush();
   }
 }
 

@@ -198,3 +198,23 @@ test('a client that resumes where the stream arrives receives waiting commits of
   await rig.marker();
   expect(got(stream)).toEqual(['subscribed', [5], [6], [7], 'subscribed', [7]]);
 });
+
+test('a channel that resumes in the middle of the stream receives what it missed before later commits of the others', async () => {
+  const stream = socket();
+  const feed = attach(stream);
+  feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
+  // The position of a commit that another service has sent, and that has not arrived here.
+  feed.subscribe(room(2), { kind: 'since', position: 'e-1-1:0/1010:1' }, ALLOWED);
+  const append = (xid: number, id: number) => {
+    rig.begin(xid);
+    rig.row(id, xid);
+    rig.end();
+  };
+  append(11, 1);
+  append(12, 2);
+  await rig.markerBeforeMore();
+  append(13, 1);
+  rig.hub.write();
+  rig.hub.flush();
+  expect(got(stream)).toEqual(['subscribed', [11], 'subscribed', [12], [13]]);
+});
