@@ -13,7 +13,7 @@ const PASS_MS_MIN = 2;
 const REST_PART = 0.8;
 /** ...and not longer than this, in ms. */
 const REST_MS_MAX = 10;
-/** So many bytes are passed on during a rest too. */
+/** New entries of this many bytes do not wait for the end of a rest. */
 const BYTES_MAX = 65_536;
 
 export interface PaceOptions {

@@ -42,8 +42,8 @@ export interface Sender {
   readonly address: string;
   readonly claims: Claims | undefined;
   /**
-   * Resolves when the attempt to join the channel has ended. Undefined: there is none. `name`: the
-   * channel as the client knows it.
+   * Resolves when the attempt to join the channel has ended. Undefined: no attempt is in progress.
+   * `name`: the channel as the client knows it.
    */
   joining(name: string): Promise<unknown> | undefined;
   isSubscribed(name: string): boolean;

@@ -15,16 +15,22 @@ export interface TransactionsOptions {
   readonly pause: (attempt: number) => Promise<void>;
 }
 
+interface Ends {
+  readonly visibility: Visibility;
+  /** The transactions that held their own lock after the snapshot was taken. */
+  readonly locked: ReadonlySet<number>;
+}
+
 export class Transactions {
   readonly #options: TransactionsOptions;
   #isStopped = false;
   readonly #snapshots: Shared<Visibility>;
-  readonly #locked: Shared<ReadonlySet<number>>;
+  readonly #ends: Shared<Ends>;
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
     this.#snapshots = new Shared(() => this.#readSnapshot());
-    this.#locked = new Shared(() => this.#readLocked());
+    this.#ends = new Shared(() => this.#readEnds());
   }
 
   /**
@@ -42,7 +48,7 @@ export class Transactions {
    * longer wanted. With a slow synchronous standby this may be long after the WAL delivers it.
    */
   visible(xid: number, isWanted: () => boolean = () => true): Promise<void> {
-    return this.#until(xid, isWanted, () => this.#isVisible(xid));
+    return this.#until(xid, isWanted, async () => (await this.#snapshots.next()).sees(xid));
   }
 
   /**
@@ -52,12 +58,11 @@ export class Transactions {
    * transaction's locks afterwards.
    */
   ended(xid: number): Promise<void> {
-    const isEnded = async () => (await this.#isVisible(xid)) && !(await this.#locked.next()).has(xid);
+    const isEnded = async () => {
+      const { visibility, locked } = await this.#ends.next();
+      return visibility.sees(xid) && !locked.has(xid);
+    };
     return this.#until(xid, () => true, isEnded);
-  }
-
-  async #isVisible(xid: number): Promise<boolean> {
-    return (await this.#snapshots.next()).sees(xid);
   }
 
   async #until(xid: number, isWanted: () => boolean, isSo: () => Promise<boolean>): Promise<void> {
@@ -87,12 +92,13 @@ export class Transactions {
     return new Visibility(rows[0]?.snapshot ?? '');
   }
 
-  /** The transactions that hold their own lock. */
-  async #readLocked(): Promise<ReadonlySet<number>> {
-    const { rows } = await this.#options.pool.query<{ xid: string }>(
-      "select transactionid::text as xid from pg_locks where locktype = 'transactionid' and granted",
+  async #readEnds(): Promise<Ends> {
+    const { rows } = await this.#options.pool.query<{ snapshot: string; locked: string | null }>(
+      `select pg_current_snapshot()::text as snapshot, (select string_agg(transactionid::text, ',')
+         from pg_locks where locktype = 'transactionid' and granted) as locked`,
     );
-    return new Set(rows.map(({ xid }) => Number(xid)));
+    const { snapshot = '', locked } = rows[0] ?? {};
+    return { visibility: new Visibility(snapshot), locked: new Set((locked ?? '').split(',').map(Number)) };
   }
 }
 

@@ -206,7 +206,7 @@ const known = (found: Found): boolean | null => (typeof found === 'boolean' ? fo
 
 /**
  * Finds the columns at fault: those that have no row by themselves, and those without which a row
- * fits. If there are none, it is the first column up to which no row fits.
+ * fits. If no column is of either kind, the first one up to which no row fits is at fault.
  */
 function blamed(conditions: readonly AccessCondition[]): readonly AccessCondition[] {
   if (conditions.some(({ state }) => state !== 'ok')) {
