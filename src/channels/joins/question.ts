@@ -53,7 +53,6 @@ export class QuestionFailed extends Error {
 
 export class Question {
   readonly #options: QuestionOptions;
-  readonly #until: number;
   #abortedBy: Error | undefined;
   #onAborted: ((error: Error) => void) | undefined;
   #session: LookupSession | undefined;
@@ -62,7 +61,6 @@ export class Question {
 
   constructor(options: QuestionOptions) {
     this.#options = options;
-    this.#until = options.now() + RETRY_MS_MAX;
   }
 
   /** Resolves when all missing lookups are known, or their views are given up. */
@@ -103,7 +101,7 @@ export class Question {
         return await this.#askOnce();
       } catch (error) {
         this.#check();
-        if (this.#options.now() >= this.#until || !isUnreachable(error)) throw error;
+        if (!isUnreachable(error)) throw error;
       }
       await this.#options.pause(attempt);
       this.#check();
@@ -128,6 +126,7 @@ export class Question {
   /** Takes a snapshot that sees all transactions that were passed on. */
   async #open(tables: ReadonlySet<KnownTable>): Promise<LookupSession> {
     const { pool, pause, now, rowsMax, lockMs, passed } = this.#options;
+    const until = now() + RETRY_MS_MAX;
     for (let attempt = 0; ; attempt++) {
       const session = await LookupSession.open(pool, tables, { rowsMax, lockMs: lockMs(tables) });
       this.#saw(session.visibility);
@@ -137,7 +136,7 @@ export class Question {
       }
       await session.end();
       this.#check();
-      if (now() >= this.#until) throw new QuestionFailed('unavailable', 'queries do not see the latest commits yet');
+      if (now() >= until) throw new QuestionFailed('unavailable', 'queries do not see the latest commits yet');
       await pause(attempt);
       this.#check();
     }
