@@ -1,6 +1,7 @@
 import { type ErrorCode, SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
-import { type DescribedTables, isServerError, undecodable } from './undecodable.ts';
+import type { DescribedTables } from './undecodable/described-tables.ts';
+import { isServerError, undecodable } from './undecodable/server-error.ts';
 
 const UNDEFINED_OBJECT = '42704';
 const INSUFFICIENT_PRIVILEGE = '42501';

@@ -11,7 +11,7 @@ import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import { Backlog } from './backlog.ts';
 import type { WalHandler } from './source.ts';
 import { KEEPALIVE, readKeepalive, serverEndOf, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
-import { DescribedTables } from './undecodable.ts';
+import { DescribedTables } from './undecodable/described-tables.ts';
 
 export interface IntakeOptions {
   readonly handler: WalHandler;

@@ -18,7 +18,7 @@ import { connectionOf, type ReplicationConnection, ReplicationService } from './
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
 import { ReadThrottle } from './throttle.ts';
-import { Impasse } from './undecodable.ts';
+import { Impasse } from './undecodable/impasse.ts';
 import { leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
 
 export interface StreamOptions {

@@ -3,55 +3,8 @@
  * lacks, a failing row filter or output function, a missing library. Postgres reports the position,
  * but no table. The tables described before narrow it down.
  */
-import { SnoError } from '../errors.ts';
-import type { Lsn } from '../lsn.ts';
-
-const RELATION = 0x52; // R
-const STREAM_START = 0x53; // S
-const STREAM_STOP = 0x45; // E
-const OID_BYTES = 4;
-const XID_BYTES = 4;
-
-/** Tables that a connection has described so far. */
-export class DescribedTables {
-  readonly #names = new Set<string>();
-  #last: string | undefined;
-  #isLast = false;
-  /** Whether messages are of a transaction in progress, and begin with its xid. */
-  #isInProgress = false;
-
-  clear(): void {
-    this.#names.clear();
-    this.#last = undefined;
-    this.#isLast = false;
-    this.#isInProgress = false;
-  }
-
-  /** A pgoutput message: `buffer[start, end)`. */
-  note(buffer: Buffer, start: number, end: number): void {
-    const letter = buffer[start];
-    this.#isLast = letter === RELATION;
-    if (letter === STREAM_START) this.#isInProgress = true;
-    else if (letter === STREAM_STOP) this.#isInProgress = false;
-    if (!this.#isLast) return;
-    const at = start + 1 + OID_BYTES + (this.#isInProgress ? XID_BYTES : 0);
-    const [schema, name] = buffer.toString('utf8', at, end).split('\0', 2);
-    this.#last = `${schema || 'pg_catalog'}.${name}`;
-    this.#names.add(this.#last);
-  }
-
-  /**
-   * Where the failed row is. A table is described right before its first row, so if only the
-   * description arrived, that table's row failed. Otherwise the row may also belong to a table not
-   * described yet, whose row filter failed.
-   */
-  toString(): string {
-    const last = this.#last;
-    if (last === undefined) return 'at the first row of this connection';
-    if (this.#isLast) return `at a row of ${last}`;
-    return `after rows of ${[...this.#names].join(', ')}`;
-  }
-}
+import { SnoError } from '../../errors.ts';
+import type { DescribedTables } from './described-tables.ts';
 
 interface ServerError {
   readonly code?: string;
@@ -105,31 +58,4 @@ export function undecodable(error: ServerError, tables: DescribedTables, head: s
  */
 function positionOf({ where = '' }: ServerError): string | undefined {
   return / ([0-9A-F]{1,8}\/[0-9A-F]{1,8})\s*$/m.exec(where)?.[1];
-}
-
-/** Minimum failures before a position is given up, however long they take. */
-const FAILURES_MIN = 3;
-
-/** Decides when the stream has failed for long enough without progress to give the WAL up. */
-export class Impasse {
-  readonly #giveUpMs: number;
-  #head: Lsn | undefined;
-  #since = 0;
-  #failures = 0;
-
-  /** `giveUpMs` 0: never. */
-  constructor(giveUpMs: number) {
-    this.#giveUpMs = giveUpMs;
-  }
-
-  /** Postgres could not decode the WAL after `head`. Returns whether that WAL must be given up. */
-  failed(head: Lsn, now: number): boolean {
-    if (head !== this.#head) {
-      this.#head = head;
-      this.#since = now;
-      this.#failures = 0;
-    }
-    this.#failures++;
-    return this.#giveUpMs > 0 && this.#failures >= FAILURES_MIN && now - this.#since >= this.#giveUpMs;
-  }
 }
