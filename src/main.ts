@@ -1,7 +1,7 @@
 /** The service: picks how the roles are joined, starts them, and stops them in reverse order. */
 import { accessWarnings } from './access/token.ts';
-import { ADMIN_CONNECTIONS_MAX } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
+import { ADMIN_CONNECTIONS_MAX, MAIN_QUERY_CONNECTIONS, STREAM_CONNECTIONS } from './config/connections.ts';
 import { databaseUrl, secretValues } from './config/derived.ts';
 import type { SettingSources } from './config/read.ts';
 import type { Settings } from './config/settings.ts';
@@ -13,7 +13,6 @@ import { createLoggedPool } from './postgres/connect.ts';
 import { hideSecrets } from './redaction.ts';
 import { AdminPort } from './roles/admin-port.ts';
 import type { Composition, CompositionOptions } from './roles/composition.ts';
-import { STREAM_CONNECTIONS } from './roles/ingest.ts';
 import { RunningParts } from './roles/inspect/view.ts';
 import { OneMachine } from './roles/one-machine.ts';
 import { type CommitSpans, startCommitSpans } from './telemetry/commit-spans.ts';
@@ -33,9 +32,8 @@ export interface Service {
 /** What all roles of a process share. */
 type Shared = Omit<CompositionOptions, 'certificate' | 'spans' | 'otherFilesMax' | 'onBug'>;
 
-const CONTROL_CONNECTIONS = 4;
 /** Number of files that the process may open beside those for clients. */
-const OTHER_FILES_MAX = ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CONNECTIONS;
+const OTHER_FILES_MAX = ADMIN_CONNECTIONS_MAX + MAIN_QUERY_CONNECTIONS + STREAM_CONNECTIONS;
 
 /** What the admin API shows beside the service itself. */
 export interface ServiceOrigin {
@@ -85,7 +83,7 @@ class RunningService implements Service {
     });
     this.failed.catch(() => undefined);
     const url = databaseUrl(settings);
-    const pool = createLoggedPool(url, 'query', CONTROL_CONNECTIONS, { logger });
+    const pool = createLoggedPool(url, 'query', MAIN_QUERY_CONNECTIONS, { logger });
     const running = new RunningParts();
     this.#shared = { settings, databaseUrl: url, logger, metrics: createMetrics(), pool, incidents, running };
     this.#shared.metrics.observe({

@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
+import { ADMIN_CONNECTIONS_MAX } from '../config/connections.ts';
 import { isLoopback } from '../config/loopback.ts';
 import { SnoError } from '../errors.ts';
 import { hostName, isLoopbackName } from '../http/host.ts';
@@ -44,7 +45,6 @@ export interface AdminOptions {
 }
 
 const HEADER_BYTES_MAX = 16_384;
-export const ADMIN_CONNECTIONS_MAX = 100;
 /** Paths of probes, which carry no token. They answer with one word. */
 const PROBES: readonly string[] = ['/healthz', '/readyz'];
 

@@ -37,8 +37,6 @@ import type { IngestView } from './inspect/view.ts';
 import { listenForMessages } from './notified-messages.ts';
 import { createSlotStream } from './slot-stream.ts';
 
-/** The replication connection, and the one that listens. */
-export const STREAM_CONNECTIONS = 2;
 const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
 export class IngestRole implements BacklogSource {

@@ -6,6 +6,7 @@ import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
+import { WORKER_QUERY_CONNECTIONS } from '../config/connections.ts';
 import { databaseUrl, secretValues } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
 import { assert, SnoError } from '../errors.ts';
@@ -30,8 +31,6 @@ import { GatewayRole } from '../roles/gateway.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { type CommitSpans, startCommitSpans } from '../telemetry/commit-spans.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
-
-const CONTROL_CONNECTIONS = 2;
 
 function tell(message: FromWorker): void {
   // Once main has ended, the message is lost, and this process ends too.
@@ -86,7 +85,7 @@ class Worker implements StepReceiver {
     spans: CommitSpans | undefined,
   ) {
     const url = databaseUrl(settings);
-    const pool = createLoggedPool(url, 'query', CONTROL_CONNECTIONS, { logger });
+    const pool = createLoggedPool(url, 'query', WORKER_QUERY_CONNECTIONS, { logger });
     this.#logger = logger;
     this.#isFar = settings.SNO_NATS_URL !== undefined;
     this.#certificate = certificate;
@@ -110,7 +109,7 @@ class Worker implements StepReceiver {
       certificate,
       spans,
       clientsMax,
-      otherFilesMax: CONTROL_CONNECTIONS,
+      otherFilesMax: WORKER_QUERY_CONNECTIONS,
       ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
       admission: this.#desk,
       incidents,

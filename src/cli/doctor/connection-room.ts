@@ -1,5 +1,6 @@
 /** Checks whether the role, the database and the server allow the connections that Snö needs. */
 import type pg from 'pg';
+import { MAIN_QUERY_CONNECTIONS, WORKER_QUERY_CONNECTIONS } from '../../config/connections.ts';
 import type { Settings } from '../../config/settings.ts';
 import { readableName } from '../../postgres/quote.ts';
 import type { Outcome } from './finding.ts';
@@ -19,17 +20,17 @@ interface Need {
   readonly replication: number;
 }
 
-/** `LISTEN`, four for queries, and one for setup at the start. */
-const MAIN_CONNECTIONS = 6;
-const WORKER_CONNECTIONS = 2;
+/** `LISTEN`, and setup at the start. */
+const LISTEN_AND_SETUP = 2;
 
 export function connectionsNeeded(
   settings: Pick<Settings, 'SNO_WORKERS' | 'SNO_SNAPSHOTS' | 'SNO_ACCESS_QUERIES'>,
 ): Need {
   const { SNO_WORKERS: workers, SNO_SNAPSHOTS: snapshots, SNO_ACCESS_QUERIES: access } = settings;
   const perWorker =
-    workers === 0 ? 0 : WORKER_CONNECTIONS + Math.ceil(snapshots / workers) + Math.ceil(access / workers);
-  const queries = MAIN_CONNECTIONS + (workers === 0 ? snapshots + access : workers * perWorker);
+    workers === 0 ? 0 : WORKER_QUERY_CONNECTIONS + Math.ceil(snapshots / workers) + Math.ceil(access / workers);
+  const queries =
+    MAIN_QUERY_CONNECTIONS + LISTEN_AND_SETUP + (workers === 0 ? snapshots + access : workers * perWorker);
   return { queries, replication: 1 };
 }
 

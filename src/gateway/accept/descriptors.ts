@@ -29,7 +29,7 @@ export function openFilesMax(): number | undefined {
 }
 
 /** Returns the number of open files of this process, including standard streams and Node's own. */
-function openFiles(): number {
+export function openFiles(): number {
   try {
     return readdirSync('/dev/fd').length;
   } catch {
@@ -45,13 +45,21 @@ export interface DescriptorNeeds {
 }
 
 /**
+ * Returns how many client sockets a process has descriptors for. `limit`: of its open files, of
+ * which `open` are open. `reserved`: see DescriptorNeeds.
+ */
+export function roomForClients(limit: number, open: number, reserved: number): number {
+  return Math.max(0, limit - open - reserved - OTHERS);
+}
+
+/**
  * Returns the maximum of client sockets, beside the descriptors that are already open. Warns if the
  * settings allow more.
  */
 export function clientSocketsMax({ reserved, clientsMax }: DescriptorNeeds, logger: Logger): number {
   const limit = openFilesMax();
   if (limit === undefined) return Number.POSITIVE_INFINITY;
-  const max = Math.max(0, limit - openFiles() - reserved - OTHERS);
+  const max = roomForClients(limit, openFiles(), reserved);
   if (max < clientsMax)
     logger.warn(
       {
