@@ -11,7 +11,7 @@ export interface Dashboard {
   readonly complaints: readonly string[];
   /** Addresses of all requests so far. */
   readonly requests: readonly string[];
-  /** Follows a link of the navigation. */
+  /** Follows a link of the navigation. Resolves once its view is drawn. */
   view(title: string): Promise<void>;
 }
 
@@ -39,7 +39,12 @@ export async function openDashboard(
     complaints,
     requests,
     async view(title) {
-      await page.getByRole('navigation').getByRole('link', { name: title }).click();
+      const link = page.getByRole('navigation').getByRole('link', { name: title });
+      const isElsewhere = await link.evaluate((node) => (node as HTMLAnchorElement).hash !== location.hash);
+      await link.click();
+      // The link may be the current one already, as that of Channels is for the inspector.
+      if (isElsewhere) await page.waitForFunction(() => document.activeElement?.id === 'main');
+      await page.evaluate(() => new Promise(requestAnimationFrame));
       await page.locator(`nav a[aria-current="page"]`, { hasText: title }).waitFor();
     },
   };
