@@ -213,6 +213,32 @@ export const ERRORS = {
       'A table was published while open transactions had written to it. Postgres never sends a part of what they commit, so no client may join its channels before they have ended.',
     hint: 'No action is needed: Snö serves the channels once these transactions have ended. Until then, clients receive `try_again`. The log names the transactions: end one that was forgotten.',
   },
+  access_open: {
+    audience: 'operator',
+    cause: 'SNO_ACCESS=open: every client may join every channel.',
+    hint: 'Unset SNO_ACCESS and create access views.',
+  },
+  token_keys_missing: {
+    audience: 'operator',
+    cause: 'No key to check tokens with is set: clients can join only channels whose access view asks for no claim.',
+    hint: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. For development, `sno token` signs with SNO_JWT_SECRET.',
+  },
+  access_failing: {
+    audience: 'operator',
+    cause: 'The database did not answer an access check. The clients that waited receive `try_again`.',
+    hint: 'Check that Postgres runs, is reachable from this machine, and answers within SNO_ACCESS_TIMEOUT_SECONDS.',
+  },
+  key_server_failing: {
+    audience: 'operator',
+    cause: 'SNO_JWKS_URL returns no usable keys. The known keys stay in force for SNO_JWKS_KEEP_SECONDS.',
+    hint: 'See what SNO_JWKS_URL answers.',
+  },
+  messages_dropped: {
+    audience: 'operator',
+    cause:
+      'A message that an app published by sno.publish, sno.trace or pg_notify is malformed, or its channel is unknown.',
+    hint: 'Write messages by sno.publish, traces by sno.trace, and create a view for the channel. docs/protocol.md describes the payload of pg_notify.',
+  },
   rules_failed: {
     audience: 'operator',
     cause: 'A SQL file of the rules folder, or of `sno check`, failed. Nothing was applied.',

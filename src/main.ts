@@ -1,4 +1,5 @@
 /** The service: picks how the roles are joined, starts them, and stops them in reverse order. */
+
 import { accessWarnings } from './access/token.ts';
 import { loadParser } from './channels/sql/parse.ts';
 import { ADMIN_CONNECTIONS_MAX, MAIN_QUERY_CONNECTIONS, STREAM_CONNECTIONS } from './config/connections.ts';
@@ -18,6 +19,7 @@ import { OneMachine } from './roles/one-machine.ts';
 import { type CommitSpans, startCommitSpans } from './telemetry/commit-spans.ts';
 import { startSenders } from './telemetry/senders.ts';
 import type { Sender } from './telemetry/statsd.ts';
+import type { Unready } from './unready.ts';
 
 export interface Service {
   readonly host: string;
@@ -112,7 +114,7 @@ class RunningService implements Service {
     await Promise.race([composition.start(), this.failed]);
     await composition.open();
     this.#state = 'serving';
-    for (const { message, hint } of accessWarnings(settings)) logger.warn({ hint }, message);
+    for (const { code, message, hint } of accessWarnings(settings)) logger.warn({ code, hint }, message);
     const { host, port, adminPort } = this;
     logger.info({ host, port, adminPort, channels: composition.channelCount }, 'serving');
   }
@@ -127,13 +129,14 @@ class RunningService implements Service {
     await this.#shared.pool.end().catch(() => undefined);
   }
 
-  get #unready(): string | undefined {
-    if (this.#state === 'draining') return this.#state;
+  get #unready(): Unready | undefined {
+    const state = this.#state;
+    if (state === 'draining') return { why: state, text: state };
     const reason = this.#composition?.unready;
-    if (this.#state === 'serving') return reason;
+    if (state === 'serving') return reason;
     return reason === undefined || this.#shared.settings.SNO_NATS_URL === undefined
-      ? this.#state
-      : `${this.#state}: ${reason}`;
+      ? { why: 'starting', text: state }
+      : { ...reason, text: `${state}: ${reason.text}` };
   }
 }
 

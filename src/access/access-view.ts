@@ -75,7 +75,7 @@ export class ViewAccess implements Access, Rights {
         if (error === undefined) return;
         metrics.accessFailures.inc();
         logger.warn(
-          { checks: count, error: error.message, hint: ERRORS.database_unreachable.hint },
+          { code: 'access_failing', checks: count, error: error.message, hint: ERRORS.access_failing.hint },
           'access could not be checked',
         );
       },

@@ -1,4 +1,5 @@
 /** Logs when the key server (SNO_JWKS_URL) stops serving keys, and when it serves them again. */
+import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
@@ -10,7 +11,7 @@ export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer
     if (error === undefined && isDown) logger.info('the key server returns usable keys again');
     if (error !== undefined && !isDown)
       logger.warn(
-        { error: error.message, hint: 'See what SNO_JWKS_URL answers.' },
+        { code: 'key_server_failing', error: error.message, hint: ERRORS.key_server_failing.hint },
         'the key server returns no usable keys: the known keys stay in force for SNO_JWKS_KEEP_SECONDS, and tokens of other keys are refused',
       );
     isDown = error !== undefined;

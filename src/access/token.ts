@@ -4,10 +4,11 @@
  */
 import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Settings } from '../config/settings.ts';
-import { SnoError } from '../errors.ts';
+import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
 import { publicKey, remoteKeys, secretKey, type VerificationKey } from './key.ts';
 import type { KeySetOptions } from './key-set.ts';
+import { TokenRefusal } from './token-refusal.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
 /** Maximum difference between clocks, in seconds. */
@@ -33,23 +34,29 @@ export interface TokenOptions {
   readonly remoteKeys?: KeySetOptions;
 }
 
+export interface AccessWarning {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
 /** Warnings for the operator about access, before the first client connects. */
-export function accessWarnings(
-  settings: TokenSettings,
-): readonly { readonly message: string; readonly hint: string }[] {
+export function accessWarnings(settings: TokenSettings): readonly AccessWarning[] {
   const { SNO_ACCESS, SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY, SNO_JWKS_URL } = settings;
   if (SNO_ACCESS === 'open')
     return [
       {
+        code: 'access_open',
         message: 'SNO_ACCESS=open: every client may join every channel. For development only.',
-        hint: 'Unset SNO_ACCESS and create access views.',
+        hint: ERRORS.access_open.hint,
       },
     ];
   if ([SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY, SNO_JWKS_URL].some((key) => key !== undefined)) return [];
   return [
     {
+      code: 'token_keys_missing',
       message: 'no key to check tokens with is set: clients can join only channels whose access view asks for no claim',
-      hint: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. For development, sno token signs with SNO_JWT_SECRET.',
+      hint: ERRORS.token_keys_missing.hint,
     },
   ];
 }
@@ -165,20 +172,24 @@ function identity(claims: JWTPayload): Identity {
   return { claims, expiresAt: claims.exp === undefined ? undefined : (claims.exp + CLOCK_TOLERANCE_SECONDS) * 1_000 };
 }
 
-/** The messages contain claims and reasons, never the token. */
 function tokenError(error: unknown): SnoError {
-  if (error instanceof errors.JWTExpired) return new SnoError('token_expired', 'the token has expired');
+  if (error instanceof errors.JWTExpired) return new TokenRefusal('token_expired', 'claim', 'the token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {
-    if (error.claim === 'nbf') return new SnoError('token_expired', 'the token is not valid yet');
-    return new SnoError(
+    if (error.claim === 'nbf') return new TokenRefusal('token_expired', 'claim', 'the token is not valid yet');
+    return new TokenRefusal(
       'token_invalid',
+      'claim',
       `the token's claim ${JSON.stringify(error.claim)} does not have the required value`,
     );
   }
   if (error instanceof errors.JWSSignatureVerificationFailed)
-    return new SnoError('token_invalid', "the token's signature does not verify");
+    return new TokenRefusal('token_invalid', 'signature', "the token's signature does not verify");
   if (error instanceof errors.JWKSNoMatchingKey) {
-    return new SnoError('token_invalid', "no key of the key server matches the token's key id and algorithm");
+    return new TokenRefusal(
+      'token_invalid',
+      'key',
+      "no key of the key server matches the token's key id and algorithm",
+    );
   }
   if (
     error instanceof errors.JWTInvalid ||
@@ -186,7 +197,7 @@ function tokenError(error: unknown): SnoError {
     error instanceof errors.JOSENotSupported ||
     error instanceof errors.JOSEAlgNotAllowed
   ) {
-    return new SnoError('token_invalid', 'the token is malformed');
+    return new TokenRefusal('token_invalid', 'form', 'the token is malformed');
   }
   return new SnoError('token_unverifiable', 'the key server did not return a usable key set', { cause: error });
 }

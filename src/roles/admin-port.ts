@@ -31,6 +31,7 @@ export class AdminPort {
     });
     this.#admin = new Admin({
       ...options,
+      unready: () => options.unready()?.text,
       host: settings.SNO_ADMIN_HOST,
       port: settings.SNO_ADMIN_PORT,
       token: settings.SNO_ADMIN_TOKEN,

@@ -228,7 +228,10 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
     dropped: (reason, detail) => {
       messagesDropped[reason].inc();
       throttle.log(reason, () =>
-        logger.warn({ reason, detail, hint: HINT_OF_DROPPED }, 'a published message was dropped'),
+        logger.warn(
+          { code: 'messages_dropped', reason, detail, hint: HINT_OF_DROPPED },
+          'a published message was dropped',
+        ),
       );
     },
     counted: (op) => events[op].inc(),

@@ -1,8 +1,10 @@
 /** The roles of a process, joined in one of two ways: on one machine, or on several. */
+
 import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CommitSpans } from '../telemetry/commit-spans.ts';
+import type { Unready } from '../unready.ts';
 import type { IngestOptions } from './ingest-options.ts';
 import type { RunningParts } from './inspect/view.ts';
 
@@ -31,7 +33,7 @@ export interface Composition {
   drain(): Promise<void>;
   stop(): Promise<void>;
   /** Why this process cannot serve clients now. Undefined: it serves them. */
-  readonly unready: string | undefined;
+  readonly unready: Unready | undefined;
   /** Number of channel views that are served. */
   readonly channelCount: number;
   /** The metrics of this process, and of its workers. */

@@ -1,6 +1,7 @@
 /** The half of the service that serves clients, seen from the process that reads the WAL. */
 import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
+import type { Unready } from '../unready.ts';
 import type { AskGateways } from './inspect/questions.ts';
 import type { WorkerView } from './inspect/view.ts';
 
@@ -25,7 +26,7 @@ export interface Gateways extends StreamFollower {
   suspend(): void;
   resume(): void;
   /** Why no client is served although `open` was called. Undefined: clients are served. */
-  readonly unready: string | undefined;
+  readonly unready: Unready | undefined;
   /** The metrics of this process, and of all processes that serve clients. */
   readonly metrics: Pick<Metrics, 'text' | 'contentType' | 'values'>;
   /** Asks each of these processes about its clients, for the admin API. */

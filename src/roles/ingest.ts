@@ -6,6 +6,7 @@
  *                 |                |
  *            definitions        journal -> retention -> stream (what is acknowledged)
  */
+
 import { pauseBefore } from '../backoff.ts';
 import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
@@ -25,6 +26,7 @@ import { type BacklogSource, beginningOf } from '../relay/backlog.ts';
 import { CatalogWatch } from '../setup/catalog-watch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { Unready } from '../unready.ts';
 import { SlotMonitor } from '../wal/slot-monitor.ts';
 import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
@@ -173,8 +175,8 @@ export class IngestRole implements BacklogSource {
   }
 
   /** Why commits do not arrive. Undefined: they do. */
-  get unready(): string | undefined {
-    return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
+  get unready(): Unready | undefined {
+    return this.#stream.isStreaming ? undefined : { why: 'postgres', text: 'not connected to Postgres' };
   }
 
   /** Sets the followers. Call it once, before `start`. */

@@ -4,6 +4,7 @@
  *
  *     ingest (or standby) -> stream -> gateways
  */
+
 import { SnoError } from '../errors.ts';
 import { Relay } from '../jetstream/connection.ts';
 import { StreamFollowing } from '../jetstream/follower.ts';
@@ -15,6 +16,7 @@ import { MemoryJournal } from '../journal/memory.ts';
 import { PeerSwitch } from '../peers/peer-switch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { Unready } from '../unready.ts';
 import type { Composition, CompositionOptions } from './composition.ts';
 import { CutOffWatch } from './cut-off.ts';
 import { GatewayFollower } from './gateway-follower.ts';
@@ -115,13 +117,13 @@ export class ManyMachines implements Composition {
     await this.#relay?.close();
   }
 
-  get unready(): string | undefined {
-    if (this.#relay === undefined) return 'not connected to NATS';
-    if (!this.#relay.isConnected) return `not connected to NATS${faultText(this.#relay.fault)}`;
-    if (this.#cutOff?.isCutOff === true) return 'cut off from the stream';
+  get unready(): Unready | undefined {
+    if (this.#relay?.isConnected !== true) return unready('nats', 'not connected to NATS', this.#relay?.fault);
+    if (this.#cutOff?.isCutOff === true) return unready('stream', 'cut off from the stream');
     const fault = this.#standby?.fault;
-    if (fault !== undefined) return `the stream takes no steps${faultText(fault)}`;
-    return this.#following?.unready ?? this.#gateways?.unready;
+    if (fault !== undefined) return unready('stream', 'the stream takes no steps', fault);
+    const unfollowed = this.#following?.unready;
+    return unfollowed === undefined ? this.#gateways?.unready : unready('stream', unfollowed);
   }
 
   get channelCount(): number {
@@ -180,4 +182,6 @@ export class ManyMachines implements Composition {
   }
 }
 
-const faultText = (fault: string | undefined) => (fault === undefined ? '' : `: ${fault}`);
+function unready(why: Unready['why'], what: string, fault?: string): Unready {
+  return fault === undefined ? { why, text: what } : { why, text: `${what}: ${fault}`, fault };
+}

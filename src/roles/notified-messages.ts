@@ -41,7 +41,10 @@ export function listenForMessages(options: NotifiedOptions): Listener {
       messagesDropped[reason].inc();
       if (isFirst)
         throttle.log(reason, () =>
-          logger.warn({ reason, channel, hint: HINT_OF_NOTIFICATION }, 'a notification was dropped'),
+          logger.warn(
+            { code: 'messages_dropped', reason, channel, hint: HINT_OF_NOTIFICATION },
+            'a notification was dropped',
+          ),
         );
     },
   });

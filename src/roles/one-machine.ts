@@ -3,8 +3,10 @@
  *
  *     ingest -> gateways
  */
+
 import { PeerSwitch } from '../peers/peer-switch.ts';
 import { otherReaders, SHARE_HINT } from '../setup/other-readers.ts';
+import type { Unready } from '../unready.ts';
 import type { Composition, CompositionOptions } from './composition.ts';
 import type { Gateways } from './gateways.ts';
 import { IngestRole } from './ingest.ts';
@@ -61,7 +63,7 @@ export class OneMachine implements Composition {
     await this.#gateways.stop();
   }
 
-  get unready(): string | undefined {
+  get unready(): Unready | undefined {
     return this.#ingest.unready ?? this.#gateways.unready;
   }
 

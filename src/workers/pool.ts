@@ -7,6 +7,7 @@
  * journal's content. While a worker's backlog is too large, main holds the stream. A worker that
  * makes no progress for long is killed, so that it delays no other worker.
  */
+
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import { pauseBefore } from '../backoff.ts';
@@ -32,6 +33,7 @@ import type { Gateways } from '../roles/gateways.ts';
 import type { AskGateways } from '../roles/inspect/questions.ts';
 import type { WorkerView } from '../roles/inspect/view.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { Unready } from '../unready.ts';
 import { ConnectionDispatcher } from './dispatcher.ts';
 import { type Exit, WorkerProcess } from './process.ts';
 import { shareOf } from './share.ts';
@@ -137,8 +139,8 @@ export class WorkerPool implements Gateways {
   }
 
   /** Why no client is served. Undefined: at least one worker serves clients. */
-  get unready(): string | undefined {
-    return this.#serving > 0 ? undefined : 'no worker serves clients';
+  get unready(): Unready | undefined {
+    return this.#serving > 0 ? undefined : { why: 'workers', text: 'no worker serves clients' };
   }
 
   get #serving(): number {

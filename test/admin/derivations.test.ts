@@ -146,11 +146,15 @@ test('the stream between machines is shown from its metrics, with the fault that
   const values = await metrics.values();
   const well = { isConnected: true, fault: null, isCutOff: true, sequence: 42, lagMessages: 3, streamBytes: null };
   expect(relayInfo(values, 'SNO', undefined)).toMatchObject(well);
-  expect(relayInfo(values, 'SNO', 'catching up: not connected to NATS: refused')).toMatchObject({
+  expect(
+    relayInfo(values, 'SNO', { why: 'nats', text: 'not connected to NATS: refused', fault: 'refused' }),
+  ).toMatchObject({
     isConnected: false,
     fault: 'refused',
   });
-  expect(relayInfo(values, 'SNO', 'the stream takes no steps: no space')).toMatchObject({
+  expect(
+    relayInfo(values, 'SNO', { why: 'stream', text: 'the stream takes no steps: no space', fault: 'no space' }),
+  ).toMatchObject({
     isConnected: true,
     fault: 'no space',
   });

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { type HealthFacts, healthOf } from '../../src/admin/api/health.ts';
 import type { Incident, OpenTransaction, Slot } from '../../src/admin/api/types.ts';
+import { ERRORS } from '../../src/errors.ts';
 
 const NOW = Date.parse('2026-11-29T07:00:00Z');
 const MB = 1024 ** 2;
@@ -50,8 +51,7 @@ const WELL: HealthFacts = {
   relay: null,
   slowConnections: 0,
   certificate: { file: '/etc/sno/cert.pem', expiresAt: NOW + 90 * 86_400_000 },
-  isOpenAccess: false,
-  hasTokenKeys: true,
+  accessWarnings: [],
   isSeveralMachines: false,
 };
 const incident = (more: Partial<Incident>): Incident => ({
@@ -73,14 +73,15 @@ test('a service without a fault is healthy', () => {
 });
 
 test('notices alone leave the service healthy', () => {
-  const { verdict, causes } = healthOf({ ...WELL, slowConnections: 2, hasTokenKeys: false });
+  const accessWarnings = [{ code: 'token_keys_missing', message: 'no key', hint: 'set one' }];
+  const { verdict, causes } = healthOf({ ...WELL, slowConnections: 2, accessWarnings });
   expect([verdict, causes.map(({ code }) => code)]).toEqual(['healthy', ['clients_slow', 'token_keys_missing']]);
 });
 
 test('the worst cause comes first and is the summary', () => {
   const health = healthOf({
     ...WELL,
-    unready: 'not connected to Postgres',
+    unready: { why: 'postgres', text: 'not connected to Postgres' },
     certificate: { file: "/etc/my cert's.pem", expiresAt: NOW + 2.5 * 86_400_000 },
   });
   expect(health.verdict).toBe('failing');
@@ -92,6 +93,25 @@ test('the worst cause comes first and is the summary', () => {
     ['not_ready', 'sno doctor'],
     ['certificate_expires', "openssl x509 -noout -dates -in '/etc/my cert'\\''s.pem'"],
   ]);
+});
+
+test.each([
+  ['postgres', 'slot', 'database_unreachable'],
+  ['nats', 'slot', 'relay_unreachable'],
+  ['stream', 'slot', 'relay_unreachable'],
+  ['workers', 'processes', 'worker_failed'],
+] as const)('a process that waits for %s says what to do', (why, panel, code) => {
+  const [cause] = causesOf({ unready: { why, text: 'as it is' } });
+  expect(cause).toMatchObject({ code: 'not_ready', panel, hint: ERRORS[code].hint });
+});
+
+test.each([
+  ['starting', false, /WAL of the slot/],
+  ['starting', true, /stream has been read/],
+  ['draining', false, /is stopping/],
+] as const)('a process that is %s says that it needs time', (why, isSeveralMachines, hint) => {
+  const [cause] = causesOf({ unready: { why, text: why }, isSeveralMachines });
+  expect(cause).toMatchObject({ code: 'not_ready', panel: 'slot', hint: expect.stringMatching(hint) });
 });
 
 test('a slot that an open transaction holds names it, and the SQL that ends it', () => {
@@ -154,10 +174,10 @@ test('recent incidents are causes, old ones and denials are not', () => {
       incident({ kind: 'reset', code: 'channel_changed' }),
       incident({ kind: 'denial', code: 'access_denied' }),
       incident({ kind: 'limit', code: 'connections' }),
-      incident({ cause: 'access could not be checked' }),
+      incident({ code: 'access_failing', cause: 'access could not be checked' }),
       incident({ cause: 'something else', level: 'error' }),
       incident({ cause: 'a warning', code: 'access_denied' }),
-      incident({ cause: 'SNO_ACCESS=open: every client may join every channel. For development only.' }),
+      incident({ code: 'access_open', cause: 'shown as a setting' }),
       incident({ code: 'channel_refused', cause: 'shown as a refusal' }),
       incident({ cause: 'long ago', lastAt: NOW - 3_600_000 }),
     ],

@@ -2,6 +2,8 @@
  * Derives one verdict on the service from facts: each cause with the command or SQL that ends it.
  */
 import { ERRORS, type ErrorCode } from '../../errors.ts';
+import { NO_CODE } from '../../metrics/incidents.ts';
+import type { Unready } from '../../unready.ts';
 import { isSql } from './remedy.ts';
 import { slotCauses } from './slot-health.ts';
 import type { Cause, CauseLevel, Health, Incident, MachineInfo, ProcessInfo, Slot, ViewRefusal } from './types.ts';
@@ -9,7 +11,7 @@ import type { Cause, CauseLevel, Health, Incident, MachineInfo, ProcessInfo, Slo
 export interface HealthFacts {
   readonly at: number;
   /** Why /readyz answers 503. */
-  readonly unready: string | undefined;
+  readonly unready: Unready | undefined;
   /** Null: unknown in this process. */
   readonly slot: Slot | null;
   readonly refusals: readonly ViewRefusal[];
@@ -19,8 +21,8 @@ export interface HealthFacts {
   /** Number of client connections whose sockets accept no more bytes now. */
   readonly slowConnections: number;
   readonly certificate: { readonly file: string; readonly expiresAt: number } | undefined;
-  readonly isOpenAccess: boolean;
-  readonly hasTokenKeys: boolean;
+  /** Settings that let clients in without a check, or keep all out. */
+  readonly accessWarnings: readonly Pick<Cause, 'code' | 'message' | 'hint'>[];
   /** Whether SNO_NATS_URL is set. */
   readonly isSeveralMachines: boolean;
 }
@@ -41,6 +43,8 @@ const SHOWN_ELSEWHERE: ReadonlySet<string> = new Set([
   'replica_identity',
   'table_unpublished',
   'writers_open',
+  'access_open',
+  'token_keys_missing',
 ]);
 
 export function healthOf(facts: HealthFacts): Health {
@@ -80,24 +84,32 @@ function readiness({ unready, isSeveralMachines }: HealthFacts): Cause[] {
     {
       level: 'failing',
       code: 'not_ready',
-      message: `clients are sent elsewhere, since the service is not ready: ${unready}`,
+      message: `clients are sent elsewhere, since the service is not ready: ${unready.text}`,
       hint,
       ...(remedy === undefined ? {} : { remedy: { language: 'shell', text: remedy } }),
-      panel: unready.includes('worker') ? 'processes' : 'slot',
+      panel: unready.why === 'workers' ? 'processes' : 'slot',
     },
   ];
 }
 
-function readinessHint(unready: string, isSeveralMachines: boolean): readonly [hint: string, remedy?: string] {
-  if (unready.includes('Postgres')) return [ERRORS.database_unreachable.hint, 'sno doctor'];
-  if (unready.includes('NATS') || unready.includes('stream')) return [ERRORS.relay_unreachable.hint];
-  if (unready.includes('worker')) return [ERRORS.worker_failed.hint];
-  if (unready === 'draining') return ['Nothing has to be done: the process is stopping.'];
-  return [
-    isSeveralMachines
-      ? 'Wait until the stream has been read. If it lasts, the log says what the process waits for.'
-      : 'Wait until the WAL of the slot has been read. If it lasts, look for an old transaction.',
-  ];
+function readinessHint({ why }: Unready, isSeveralMachines: boolean): readonly [hint: string, remedy?: string] {
+  switch (why) {
+    case 'postgres':
+      return [ERRORS.database_unreachable.hint, 'sno doctor'];
+    case 'nats':
+    case 'stream':
+      return [ERRORS.relay_unreachable.hint];
+    case 'workers':
+      return [ERRORS.worker_failed.hint];
+    case 'draining':
+      return ['Nothing has to be done: the process is stopping.'];
+    case 'starting':
+      return [
+        isSeveralMachines
+          ? 'Wait until the stream has been read. If it lasts, the log says what the process waits for.'
+          : 'Wait until the WAL of the slot has been read. If it lasts, look for an old transaction.',
+      ];
+  }
 }
 
 function relayCauses({ relay }: HealthFacts): Cause[] {
@@ -195,7 +207,7 @@ function incidentCauses({ at, incidents }: HealthFacts): Cause[] {
   for (const incident of recent.filter(({ kind }) => kind === 'error').filter(isNews))
     causes.push({
       level: levelOf(incident),
-      code: codeOf(incident),
+      code: incident.code === NO_CODE ? 'error_logged' : incident.code,
       message: `${incident.cause} (logged ${times(incident)})`,
       hint: incident.hint === '' ? 'The log has more.' : incident.hint,
       panel: 'incidents',
@@ -203,32 +215,14 @@ function incidentCauses({ at, incidents }: HealthFacts): Cause[] {
   return causes;
 }
 
-/** Warnings logged at start that `settingCauses` shows as long as they hold. */
-const AT_START = ['SNO_ACCESS=open', 'no key to check tokens with is set'];
-
 /** Whether no other cause shows it. */
-function isNews({ code, cause }: Incident): boolean {
-  return !SHOWN_ELSEWHERE.has(code) && !AT_START.some((begins) => cause.startsWith(begins));
-}
+const isNews = ({ code }: Incident): boolean => !SHOWN_ELSEWHERE.has(code);
 
-/** Log lines without a code whose cause affects clients. */
-const LINES: readonly (readonly [begins: string, code: string])[] = [
-  ['access could not be checked', 'access_failing'],
-  ['the key server', 'key_server_failing'],
-  ['a published message was dropped', 'messages_dropped'],
-  ['a notification was dropped', 'messages_dropped'],
-];
+/** Warnings that affect many clients. The others are over, or affect one client. */
+const FELT: ReadonlySet<string> = new Set<ErrorCode>(['access_failing', 'key_server_failing', 'messages_dropped']);
 
-function codeOf({ code, cause }: Incident): string {
-  if (code !== 'log') return code;
-  return LINES.find(([begins]) => cause.startsWith(begins))?.[1] ?? 'error_logged';
-}
-
-/** A warning counts as a notice, unless it is one of LINES: it is over, or affects one client. */
-function levelOf(incident: Incident): CauseLevel {
-  const isFelt = LINES.some(([, code]) => code === codeOf(incident));
-  return incident.level === 'error' || isFelt ? 'degraded' : 'notice';
-}
+const levelOf = ({ level, code }: Incident): CauseLevel =>
+  level === 'error' || FELT.has(code) ? 'degraded' : 'notice';
 
 const times = ({ count }: Incident): string => (count === 1 ? 'once' : `${count} times`);
 const ofChannel = ({ channel }: Incident): string => (channel === null ? '' : `, last in ${channel}`);
@@ -246,25 +240,6 @@ function clientCauses({ slowConnections }: HealthFacts): Cause[] {
   ];
 }
 
-function settingCauses({ isOpenAccess, hasTokenKeys }: HealthFacts): Cause[] {
-  if (isOpenAccess)
-    return [
-      {
-        level: 'notice',
-        code: 'access_open',
-        message: 'SNO_ACCESS=open: every client may join every channel',
-        hint: 'Unset SNO_ACCESS and create access views.',
-        panel: 'settings',
-      },
-    ];
-  if (hasTokenKeys) return [];
-  return [
-    {
-      level: 'notice',
-      code: 'token_keys_missing',
-      message: 'no key to check tokens with is set: clients can join public channels only',
-      hint: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL.',
-      panel: 'settings',
-    },
-  ];
+function settingCauses({ accessWarnings }: HealthFacts): Cause[] {
+  return accessWarnings.map(({ code, message, hint }) => ({ level: 'notice', code, message, hint, panel: 'settings' }));
 }

@@ -1,6 +1,7 @@
 /** The first step of an explanation: whether the token is valid, and if not, which part is not. */
 import { decodeJwt, decodeProtectedHeader, type JWTPayload, type ProtectedHeaderParameters } from 'jose';
 import { ANONYMOUS, type Claims, type Tokens } from '../../access/access.ts';
+import { TokenRefusal } from '../../access/token-refusal.ts';
 import type { TokenCheck, TokenStep } from '../../admin/api/types.ts';
 import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
@@ -88,9 +89,10 @@ function checksOf(
 ): TokenCheck[] {
   const wanted = algorithmsOf(settings);
   const isAccepted = typeof alg === 'string' && wanted.some(({ algorithms }) => algorithms.includes(alg));
-  const isSigned = error === undefined || error.code === 'token_expired' || /claim/.test(error.message);
-  const isForged = error !== undefined && /signature/.test(error.message);
-  const isKeyUnknown = error !== undefined && /no key of the key server/.test(error.message);
+  const part = error instanceof TokenRefusal ? error.part : undefined;
+  const isSigned = error === undefined || part === 'claim';
+  const isForged = part === 'signature';
+  const isKeyUnknown = part === 'key';
   const checks: TokenCheck[] = [
     {
       name: 'algorithm',

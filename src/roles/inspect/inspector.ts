@@ -2,8 +2,9 @@
  * Answers the admin API from the parts of the service. Between two requests nothing runs here,
  * except the sampling of rates (admin/api/rates.ts).
  */
+
 import type pg from 'pg';
-import { createTokens } from '../../access/token.ts';
+import { accessWarnings, createTokens } from '../../access/token.ts';
 import { type HealthFacts, healthOf } from '../../admin/api/health.ts';
 import { RateSampler } from '../../admin/api/rates.ts';
 import { effectiveSettings } from '../../admin/api/settings.ts';
@@ -30,6 +31,7 @@ import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
 import { type Incidents, mergeIncidents } from '../../metrics/incidents.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
+import type { Unready } from '../../unready.ts';
 import { Explainer } from '../explain/explainer.ts';
 import { activeChannels, channelInfo } from './channel-info.ts';
 import { type PatternActivity, patternsFound, refusalsIn, viewInfos } from './channel-views.ts';
@@ -55,7 +57,7 @@ export interface InspectorOptions {
   readonly metrics: Pick<Metrics, 'values'>;
   readonly view: () => ServiceView;
   /** Why /readyz answers 503. */
-  readonly unready: () => string | undefined;
+  readonly unready: () => Unready | undefined;
   readonly certificateExpiresAt: () => number | undefined;
 }
 
@@ -125,10 +127,7 @@ export class Inspector implements AdminSource {
       relay: machine.relay,
       slowConnections: backedUp,
       certificate: expiresAt === undefined ? undefined : { file: settings.SNO_TLS_CERT ?? '', expiresAt },
-      isOpenAccess: settings.SNO_ACCESS === 'open',
-      hasTokenKeys: [settings.SNO_JWT_SECRET, settings.SNO_JWT_PUBLIC_KEY, settings.SNO_JWKS_URL].some(
-        (key) => key !== undefined,
-      ),
+      accessWarnings: accessWarnings(settings),
       isSeveralMachines: settings.SNO_NATS_URL !== undefined,
     };
     return healthOf(facts);

@@ -1,24 +1,21 @@
 /** The stream between machines as the admin API shows it, from the metrics that measure it. */
 import type { MachineInfo } from '../../admin/api/types.ts';
 import type { MetricValues } from '../../metrics/metrics.ts';
-
-/** The texts of `unready` that say that NATS is not connected, and why steps are not stored. */
-const UNCONNECTED = 'not connected to NATS';
-const FAULT = /(?:not connected to NATS|the stream takes no steps): (.*)$/;
+import type { Unready } from '../../unready.ts';
 
 export function relayInfo(
   values: MetricValues,
   stream: string,
-  unready: string | undefined,
+  unready: Unready | undefined,
 ): NonNullable<MachineInfo['relay']> {
   const gauges = new Map(values.map((metric) => [metric.name, metric.values[0]?.value]));
   const gauge = (name: string) => gauges.get(`sno_relay_${name}`) ?? null;
   return {
-    isConnected: unready?.includes(UNCONNECTED) !== true,
+    isConnected: unready?.why !== 'nats',
     // unknown: no metric shows it
     server: null,
     stream,
-    fault: FAULT.exec(unready ?? '')?.[1] ?? null,
+    fault: unready?.fault ?? null,
     isCutOff: gauge('cut_off') === 1,
     silenceSeconds: gauge('silence_seconds'),
     lagMessages: gauge('lag_messages'),
