@@ -22,6 +22,7 @@ const TABLES = `
   create table public.u (id int primary key, t_id int);
   create table public.pairs (x int not null, y int not null, primary key (x, y));
   create table public.amounts (n numeric primary key);
+  create table public.names (k varchar(10) primary key);
   create materialized view public.m as select id from public.t;
   create view public.joined as select t.id from public.t join public.u on u.t_id = t.id;
   create view public.recent as select id, a from public.t where at < now();
@@ -53,6 +54,17 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select t.id from t join pairs p on p.x = t.a', 'Its unique keys are (x, y)', 'p.x = a'],
   ['select t.id from t join u on u.id = t.a join pairs p on p.x = t.a and p.y = u.t_id', 'of one table before', ''],
   ['select t.id from t join amounts m on m.n = t.n', 'a join by n of type numeric', 'm.n = n'],
+  ['select t.id from t join names n on n.k::bpchar = t.name::bpchar', 'a join by k as character', 'n.k'],
+  ['select t.id from t join u on u.id::float8 = t.a::float8', 'a join by id as double precision', 'u.id'],
+  ['select t.id from t join u on u.id::real = t.a::real', 'a join by id as real', 'u.id'],
+  ['select t.id from t join u on u.id = t.a and now() > t.at', 'now() changes without a commit', 'now()'],
+  ['select t.id from t join u on u.id = t.a and random() < 0.5', 'random() changes', 'random()'],
+  ['select t.id, u.xmin::text as x from t join u on u.id = t.a', 'system column xmin', 'u.xmin'],
+  [
+    'select id from t where exists (select from u where u.id::float8 = t.a::float8)',
+    'need not equal anything outside',
+    '',
+  ],
   ['select t.id from t, u', 'a list of tables', 'public.u'],
   ['select t.id from t cross join u', 'no condition', 'public.u'],
   ['select u.id from t right join u on u.id = t.a', 'RIGHT JOIN', 'public.u'],
@@ -68,7 +80,7 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select t.id from t join t o on o.id = t.a where o.at < now()', 'now() changes without a commit', 'now()'],
   ['select t.id from t join t o on o.id = t.a where exists (select 1)', 'subqueries', 'EXISTS'],
   ['select t.id from t join fleeting f on f.id = t.a', 'unlogged', 'public.fleeting'],
-  ['select t.id from t join shown s on s.id = t.a', 'public.shown is not a table', 'public.shown'],
+  ['select t.id from t join shown s on s.id = t.a', 'a view below a join', 'public.shown'],
   ['select id from (select id from t) s', 'subqueries', 'id'],
   ['select id from t where exists (select 1)', 'subqueries', 'EXISTS'],
   ['select id from t where exists (select from u)', 'need not equal anything outside', 'EXISTS'],
@@ -78,7 +90,7 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select id from t where (a, b) in (select u.id, t_id from u)', 'IN over several columns', ''],
   ['select id from t where (select t_id from u where u.id = t.a) = 1', 'except [NOT] EXISTS and [NOT] IN', ''],
   ['select id from t where exists (select from u join pairs p on p.x = u.id where t_id = a)', 'but one table', ''],
-  ['select id from t where exists (select from shown s where s.id = t.a)', 'public.shown is not a table', ''],
+  ['select id from t where exists (select from shown s where s.id = t.a)', 'a view below a join', 'public.shown'],
   [
     'select id from t where exists (select from u where t_id = a and exists (select from pairs where x = u.id))',
     'subqueries within subqueries',

@@ -24,7 +24,9 @@ const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cm
  * Throws Unsupported if the view can change by itself, with the place in the SQL if it is known.
  */
 export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isColumn: (name: string) => boolean): void {
-  const nodes = [...parsed.targets.map(({ value }) => value), ...(parsed.where === undefined ? [] : [parsed.where])];
+  const { targets, joins, where } = parsed;
+  const conditions = [...joins.map(({ on }) => on), ...(where === undefined ? [] : [where])];
+  const nodes = [...targets.map(({ value }) => value), ...conditions];
   const calls = new Map<string, Node>();
   const casts: [TypeName, Node][] = [];
   for (const node of nodes) {

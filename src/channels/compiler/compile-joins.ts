@@ -56,6 +56,9 @@ interface Evaluated {
   readonly cause: string;
 }
 
+/** Tables, unlike views, have no columns with the names of system columns. */
+const isColumn = () => false;
+
 /** Throws Unsupported or SnoError if the view cannot be kept live. */
 export function compileJoins(
   channel: CatalogChannel,
@@ -72,12 +75,12 @@ export function compileJoins(
     try {
       // parsed again: the failed attempt may have read only some of the subqueries
       const structure = structureOf(channel, pattern, parsed, catalog);
-      refuseChanging(channel, parsed, () => true);
+      refuseChanging(channel, parsed, isColumn);
       return finish(structure, byPostgres(structure, error));
     } catch (refusal) {
       if (!(refusal instanceof Unsupported) || refusal.hint !== undefined) throw refusal;
       // a fault that no view may have is the better message
-      refuseChanging(channel, parsed, () => true);
+      refuseChanging(channel, parsed, isColumn);
       throw refusal.inJoin(INSTEAD.inProcess);
     }
   }

@@ -63,27 +63,28 @@ export function findStep(
       return { kind: join.kind, to, from, pairs, conditions: conditions.filter((each) => !used.has(each)) };
     }
   }
-  const odd = oddColumn(columns, conditions, types);
-  if (odd !== undefined)
-    throw text.refuse(
-      `a join by ${readableName(odd.name)} of type ${odd.type} is not supported: equal values may have different texts`,
-      join.on,
-      INSTEAD.keyType,
-    );
+  const reason = reasonAgainstTypes(columns, conditions, types);
+  if (reason !== undefined) throw text.refuse(reason, join.on, INSTEAD.keyType);
   throw text.refuse(reasonAgainst(table), join.on, INSTEAD.toOne);
 }
 
-/** A compared column of the joined table whose type is not supported in joins. */
-function oddColumn(
+/** Set if a column of the joined table is compared by types that are not supported in joins. */
+function reasonAgainstTypes(
   columns: readonly CatalogTableColumn[],
   conditions: readonly Condition[],
   types: Types,
-): CatalogTableColumn | undefined {
+): string | undefined {
   for (const condition of conditions) {
     if (condition.kind !== 'compare' || condition.accepts !== ACCEPTS['=']) continue;
-    for (const { source } of [condition.left, condition.right])
-      if (source.kind === 'column' && columns.includes(source.column) && groupOf(source.column, types) === undefined)
-        return source.column;
+    for (const { source, type } of [condition.left, condition.right]) {
+      if (source.kind !== 'column' || !columns.includes(source.column)) continue;
+      const name = readableName(source.column.name);
+      const group = groupOf(source.column, types);
+      if (group === undefined)
+        return `a join by ${name} of type ${source.column.type} is not supported: equal values may have different texts`;
+      if (!isExactIn(type, group))
+        return `a join by ${name} as ${type.name} is not supported: different values may be equal`;
+    }
   }
   return undefined;
 }
@@ -128,7 +129,18 @@ export function equalityOf(
   const from = sources.findIndex(({ columns }, index) => index < to && other !== undefined && columns.includes(other));
   if (own === undefined || other === undefined || from === -1) return undefined;
   const group = groupOf(own, types);
-  return group !== undefined && group === groupOf(other, types) ? { own, other, from, condition } : undefined;
+  if (group === undefined || group !== groupOf(other, types)) return undefined;
+  return isExactIn(left.type, group) && isExactIn(right.type, group) ? { own, other, from, condition } : undefined;
+}
+
+/**
+ * Whether values of the group, cast to this type, are equal exactly when they were equal before.
+ * Two bigints may be one `float8`, and a `bpchar` ignores spaces at its end.
+ */
+function isExactIn({ kind }: ValueType, group: string): boolean {
+  if (TEXTS.has(kind)) return true;
+  if (group === 'integer') return INTEGERS.has(kind) || kind === 'numeric';
+  return group !== 'text' && ALIKE.has(kind);
 }
 
 /** Values of one group are equal exactly when their texts are. Undefined if in no group. */

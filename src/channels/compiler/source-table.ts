@@ -8,6 +8,7 @@ import { INSTEAD } from '../sql/instead.ts';
 const TABLE_KINDS: Readonly<Record<string, string>> = {
   m: 'a materialized view changes without a commit to it: read the tables below it',
   f: 'the rows of a foreign table are not in the WAL',
+  v: 'a view below a join or a subquery is not supported: these read tables',
 };
 
 /**
@@ -28,6 +29,7 @@ export function sourceTable(
 function tableInstead(table: CatalogTable | undefined): string | undefined {
   if (table?.kind === 'm') return INSTEAD.below;
   if (table?.kind === 'f') return INSTEAD.foreign;
+  if (table?.kind === 'v') return INSTEAD.tables;
   if (table === undefined) return INSTEAD.rows;
   return table.inherited ? INSTEAD.only : undefined;
 }

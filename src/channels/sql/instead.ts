@@ -4,6 +4,7 @@ export const INSTEAD = {
   on: 'Write each join as JOIN ... ON or LEFT JOIN ... ON, with all columns of a unique key of the joined table.',
   right: 'Begin with the other table, and write LEFT JOIN.',
   nested: 'Join one table after the other, without brackets around the later ones.',
+  tables: 'Read the tables below that view here, with its conditions.',
   joinHere: 'Write the join into the channel view, over the tables themselves.',
   toOne:
     'Join a table by all columns of its primary key or of a unique index over NOT NULL columns. For rows that are many to one, make a channel view of each ' +
