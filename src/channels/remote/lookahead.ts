@@ -6,26 +6,16 @@
  *
  * If no view needs Postgres, messages are passed on at once.
  */
-import type { ChangeHandler } from '../../decode/change.ts';
 import { PgoutputDecoder } from '../../decode/pgoutput.ts';
-import type { Relation } from '../../decode/relation.ts';
-import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import type { Lsn } from '../../lsn.ts';
 import type { RemoteQuery, RemoteRows, RowsToAsk } from '../channel.ts';
-import type { RemoteAnswer, RemoteAnswers, Side } from '../remote-answers.ts';
-import { RowError } from '../values/row-error.ts';
+import type { RemoteAnswer, RemoteAnswers } from '../remote-answers.ts';
 import { partOf } from './ask.ts';
-
-/** A channel view that Postgres evaluates. */
-export interface RemoteRoute {
-  readonly pattern: string;
-  readonly query: RemoteQuery;
-}
+import { type CollectedRows, type RoutesOf, RowCollector, rowsOf } from './row-collector.ts';
 
 export interface LookaheadOptions {
   readonly answers: RemoteAnswers;
-  /** The views on a table that Postgres evaluates, by the definitions in force. */
-  readonly routesOf: (tableOid: number) => readonly RemoteRoute[];
+  readonly routesOf: RoutesOf;
   /** Whether there is any such view. */
   readonly isNeeded: () => boolean;
   /** Asks Postgres, retrying until it has an answer for each row. */
@@ -70,6 +60,8 @@ interface Message {
   readonly start: number;
 }
 
+const RELATION = 0x52; // R
+const BEGIN = 0x42; // B
 /** Maximum joined rows that Postgres evaluates in one query. */
 const JOINED_ROWS_MAX = 10_000;
 /** Bytes of waiting messages at which they are scanned without waiting for a flush. */
@@ -77,7 +69,7 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 
 export class Lookahead {
   readonly #options: LookaheadOptions;
-  readonly #scout: Scout;
+  readonly #collector: RowCollector;
   readonly #decoder: PgoutputDecoder;
   #messages: Message[] = [];
   #bytes = 0;
@@ -93,8 +85,8 @@ export class Lookahead {
 
   constructor(options: LookaheadOptions) {
     this.#options = options;
-    this.#scout = new Scout(options.routesOf);
-    this.#decoder = new PgoutputDecoder(this.#scout);
+    this.#collector = new RowCollector(options.routesOf);
+    this.#decoder = new PgoutputDecoder(this.#collector);
   }
 
   /** The stream has ended: drops the waiting messages. A new stream sends them again. */
@@ -104,7 +96,7 @@ export class Lookahead {
     this.#bytes = 0;
     this.#keepalive = undefined;
     this.#decoder.reset();
-    this.#scout.reset();
+    this.#collector.reset();
     this.#options.answers.clear();
     this.#isHandling = false;
     this.#options.joins.reset();
@@ -167,7 +159,7 @@ export class Lookahead {
         await preparing;
       }
       if (stream !== this.#stream) return;
-      const questions = this.#scout.takeQuestions();
+      const questions = this.#collector.take();
       const joined = joins.isNeeded ? joins.rowsToAsk(this.#passed + count) : [];
       if (questions.length > 0 || joined.length > 0) {
         if (!this.#isHolding) hold();
@@ -216,16 +208,16 @@ export class Lookahead {
    * number.
    */
   #scan(): number {
-    this.#scout.rebind();
+    this.#collector.rebind();
     for (const [index, { buffer, start }] of this.#messages.entries()) {
       this.#decoder.message(buffer, start, buffer.length);
-      if (this.#scout.takeRedefinition()) return index + 1;
+      if (this.#collector.takeRedefinition()) return index + 1;
     }
     return this.#messages.length;
   }
 
   /** Asks and stores the answers. Returns false if the stream has ended meanwhile. */
-  async #answered(questions: readonly Question[], joined: readonly RowsToAsk[], stream: number): Promise<boolean> {
+  async #answered(questions: readonly CollectedRows[], joined: readonly RowsToAsk[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
     const isCurrent = () => stream === this.#stream;
     const each: Promise<void>[] = questions.map(async ({ route, rows }) => {
@@ -248,156 +240,4 @@ export class Lookahead {
     }
     return isCurrent();
   }
-}
-
-function rowsOf({ columns }: RemoteQuery, rows: readonly AskedRow[]): RemoteRows {
-  return {
-    commits: rows.map(({ commit }) => commit),
-    keyOnly: rows.map(({ keyOnly }) => keyOnly),
-    texts: columns.map((_, index) => rows.map(({ values }) => values[index] ?? null)),
-  };
-}
-
-interface AskedRow {
-  readonly packet: Buffer;
-  readonly side: Side;
-  readonly commit: number;
-  readonly keyOnly: boolean;
-  /** Slices of the packet. */
-  readonly values: readonly (Buffer | null)[];
-  /** The error if the row cannot be sent to Postgres. */
-  readonly fault?: RowError;
-}
-
-interface Question {
-  readonly route: RemoteRoute;
-  readonly rows: AskedRow[];
-}
-
-const RELATION = 0x52; // R
-const BEGIN = 0x42; // B
-
-/** Collects the rows of views that Postgres evaluates. */
-class Scout implements ChangeHandler {
-  readonly #routesOf: LookaheadOptions['routesOf'];
-  readonly #relations = new Map<number, Relation>();
-  readonly #questions = new Map<string, Question>();
-  readonly #indexes = new WeakMap<Relation, Map<RemoteQuery, readonly number[]>>();
-  #isRedefined = false;
-  #commit = 0;
-
-  constructor(routesOf: LookaheadOptions['routesOf']) {
-    this.#routesOf = routesOf;
-  }
-
-  reset(): void {
-    this.#relations.clear();
-    this.#questions.clear();
-    this.#isRedefined = false;
-  }
-
-  takeQuestions(): Question[] {
-    const questions = [...this.#questions.values()];
-    this.#questions.clear();
-    return questions;
-  }
-
-  takeRedefinition(): boolean {
-    const isRedefined = this.#isRedefined;
-    this.#isRedefined = false;
-    return isRedefined;
-  }
-
-  /** Call this when definitions may have changed since the tables were described. */
-  rebind(): void {
-    for (const relation of this.#relations.values()) this.relation(relation);
-  }
-
-  relation(relation: Relation): void {
-    this.#relations.set(relation.oid, relation);
-    relation.wanted = this.#routesOf(relation.oid).length > 0;
-  }
-
-  begin(): void {
-    this.#commit++;
-  }
-
-  truncate(): void {}
-  commit(): void {}
-
-  insert(relation: Relation, newRow: Tuple): void {
-    this.#collect(relation, newRow, 'newRow');
-  }
-
-  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
-    this.#collect(relation, newRow, 'newRow');
-    if (oldRow !== undefined) this.#collect(relation, oldRow, 'oldRow');
-  }
-
-  delete(relation: Relation, oldRow: Tuple): void {
-    this.#collect(relation, oldRow, 'oldRow');
-  }
-
-  message(prefix: string): void {
-    if (prefix === 'sno.catalog') this.#isRedefined = true;
-  }
-
-  #collect(relation: Relation, row: Tuple, side: Side): void {
-    for (const route of this.#routesOf(relation.oid)) {
-      let question = this.#questions.get(route.pattern);
-      if (question === undefined) {
-        question = { route, rows: [] };
-        this.#questions.set(route.pattern, question);
-      }
-      const indexes = this.#indexesOf(relation, route.query);
-      question.rows.push({ ...askedRow(row, side, indexes, route.query), commit: this.#commit });
-    }
-  }
-
-  /**
-   * The positions of the parameters in the table's rows; -1 for a column that is missing in the
-   * WAL.
-   */
-  #indexesOf(relation: Relation, query: RemoteQuery): readonly number[] {
-    let known = this.#indexes.get(relation);
-    if (known === undefined) {
-      known = new Map();
-      this.#indexes.set(relation, known);
-    }
-    let indexes = known.get(query);
-    if (indexes === undefined) {
-      indexes = query.columns.map(({ name }) => relation.columns.findIndex((column) => column.name === name));
-      known.set(query, indexes);
-    }
-    return indexes;
-  }
-}
-
-/**
- * Maximum bytes of a value. Its JSON, with escapes, must fit into a JavaScript string, which holds
- * 512 MB.
- */
-const VALUE_BYTES_MAX = 250 * 1024 * 1024;
-
-function askedRow(
-  row: Tuple,
-  side: Side,
-  indexes: readonly number[],
-  { columns }: RemoteQuery,
-): Omit<AskedRow, 'commit'> {
-  const keyOnly = side === 'oldRow' && row.keyOnly;
-  let fault: RowError | undefined;
-  const values = indexes.map((index, parameter) => {
-    const kind = row.kinds[index];
-    const [start, end] = [row.starts[index] as number, row.ends[index] as number];
-    const isMissing = kind === undefined || (kind === UNCHANGED && !keyOnly);
-    if (isMissing) fault = new RowError(`the value of ${columns[parameter]?.name} is not in the WAL`);
-    if (kind !== TEXT) return null;
-    if (end - start <= VALUE_BYTES_MAX) return row.buffer.subarray(start, end);
-    fault = new RowError(`the value of ${columns[parameter]?.name} is too large to be evaluated by Postgres`);
-    return null;
-  });
-  return fault === undefined
-    ? { packet: row.buffer, side, keyOnly, values }
-    : { packet: row.buffer, side, keyOnly: true, values: values.map(() => null), fault };
 }
