@@ -11,11 +11,10 @@ import type { Lsn } from '../lsn.ts';
 import { ByteWriter } from '../memory/byte-writer.ts';
 import { appendOldValues } from '../memory/old-values.ts';
 import type { Payload } from '../memory/payload.ts';
-import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
+import { formatPosition } from '../position.ts';
 import { formatMicroseconds, millisecondsOf } from '../postgres/commit-time.ts';
 import { Chain, type Message, type Share } from './channel-events.ts';
 import type { Batch, Entry, Mark } from './entry.ts';
-import type { Head } from './head.ts';
 import { CommitMarks } from './marks.ts';
 import {
   type CommitFacts,
@@ -29,6 +28,7 @@ import {
 } from './payloads.ts';
 import { Runs } from './runs.ts';
 import { Shares } from './shares.ts';
+import { StreamHead } from './stream-head.ts';
 
 /** The destination of batches. */
 export interface BatchSink {
@@ -40,15 +40,6 @@ export interface BatchSink {
   knows(channel: string): boolean | undefined;
 }
 
-/** The place in a history up to which everything has been appended. */
-export interface HistoryPlace extends Pick<Head, 'epoch' | 'frontier' | 'wholeSequence' | 'openXid'> {
-  readonly head: Position;
-  /** Sequences continue after this one. */
-  readonly sequence: number;
-  /** Number of parts of the open commit that have been appended. */
-  readonly openParts: number;
-}
-
 /**
  * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
  */
@@ -58,38 +49,20 @@ const PART_CHANNELS_MAX = 8_192;
  * the journal are dropped.
  */
 const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
-const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
-/**
- * Parts before the last have the LSN of the commit record plus this, since the commit's end is not
- * known yet. The previous commit may end where the commit record starts. LSNs of Postgres are
- * multiples of 8, so nothing else has this LSN.
- */
-const PART_OFFSET = 1;
 const COMMA = 0x2c;
 /** Bytes of `},`, which ends an event. */
 const EVENT_END_BYTES = 2;
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '', trace: '' };
 
-export class CommitBuilder implements EventSink, Head {
+export class CommitBuilder implements EventSink {
   readonly bytes = new ByteWriter(1 << 16);
+  readonly head: StreamHead;
   readonly #sink: BatchSink;
   readonly #commitBytesMax: number;
-  #epoch = '';
-  #sequence = 0;
-  /** End of the last whole commit, or a keepalive's position after it. */
-  #headLsn: Lsn = 0;
-  #notifications = 0;
-  #wholeSequence = 0;
-
   #facts: CommitFacts = NO_COMMIT;
   /** The trace that the commit belongs to. */
   #traceparent: string | undefined;
-  #commitLsn: Lsn = 0;
   #committedAtMs = 0;
-  #inCommit = false;
-  #parts = 0;
-  /** A commit that the previous stream did not finish: how many of its parts were appended. */
-  #interrupted = NOT_INTERRUPTED;
   /** Patterns whose subscribers are reset at the end of the interrupted commit. */
   #voided: readonly string[] = [];
   /** Notifications that arrived while a commit was partly appended: they wait for its end. */
@@ -103,7 +76,7 @@ export class CommitBuilder implements EventSink, Head {
   readonly #oldRuns = new Runs();
   /** Bytes of messages that wait for the commit's end. */
   #messageBytes = 0;
-  readonly #marks = new CommitMarks(() => ++this.#sequence);
+  readonly #marks = new CommitMarks(() => this.head.nextSequence());
 
   /** `openChannelsMax`: see OPEN_CHANNELS_MAX. */
   constructor(sink: BatchSink, commitBytesMax: number, openChannelsMax = OPEN_CHANNELS_MAX) {
@@ -112,92 +85,14 @@ export class CommitBuilder implements EventSink, Head {
     this.#shares = new Shares(openChannelsMax, (share) => {
       if (this.#marks.isTruncated(share.pattern)) this.#linkTruncate(share);
     });
-  }
-
-  /** Everything up to it has been appended, in whole commits. */
-  get head(): Position {
-    return { lsn: this.#headLsn, index: COMMIT_END_INDEX + this.#notifications };
-  }
-
-  /**
-   * No appended entry lies after it: the head, or the parts of a commit whose end has not arrived.
-   */
-  get frontier(): Position {
-    const { commitLsn } = this.#partlySent();
-    return commitLsn < 0 ? this.head : { lsn: commitLsn + PART_OFFSET, index: COMMIT_END_INDEX };
-  }
-
-  get headText(): string {
-    return formatPosition(this.#epoch, this.#headLsn, COMMIT_END_INDEX + this.#notifications);
-  }
-
-  get epoch(): string {
-    return this.#epoch;
-  }
-
-  /**
-   * The sequence of the last batch of a whole commit. Parts of an unfinished commit come after it.
-   */
-  get wholeSequence(): number {
-    return this.#wholeSequence;
-  }
-
-  /** The sequence of the last entry or mark. */
-  get sequence(): number {
-    return this.#sequence;
-  }
-
-  /** Number of parts of the open commit that have been appended. */
-  get openParts(): number {
-    return this.#partlySent().parts;
-  }
-
-  /** The transaction whose parts have been appended without its end. 0: none. */
-  get openXid(): number {
-    return this.#partlySent().xid;
-  }
-
-  /** Patterns whose channels of the open commit are no longer tracked. */
-  get forgotten(): ReadonlySet<string> {
-    return this.#shares.forgotten;
-  }
-
-  /** Whether the channel may have received parts of a commit whose end has not arrived. */
-  isOpen(pattern: string, channel: string): boolean {
-    if (!this.#inCommit || this.#parts === 0) return false;
-    return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#shares.forgotten.has(pattern);
+    this.head = new StreamHead(this.#shares);
   }
 
   /** Starts a history at `from`. Everything before it is unknown. */
   startEpoch(epoch: string, from: Lsn): void {
+    this.head.start(epoch, from);
     this.#abandon();
-    this.#interrupted = NOT_INTERRUPTED;
     this.#waiting = [];
-    this.#epoch = epoch;
-    this.#headLsn = from;
-    this.#notifications = 0;
-    this.#wholeSequence = this.#sequence;
-  }
-
-  /**
-   * Continues a history that another process has read up to this place. The next stream may send an
-   * unfinished commit again.
-   */
-  continueFrom(place: HistoryPlace): void {
-    const { epoch, head, frontier, sequence, wholeSequence, openXid, openParts } = place;
-    this.#epoch = epoch;
-    this.#headLsn = head.lsn;
-    this.#notifications = Math.max(0, head.index - COMMIT_END_INDEX);
-    this.#sequence = sequence;
-    this.#wholeSequence = wholeSequence;
-    this.#interrupted =
-      openParts === 0 ? NOT_INTERRUPTED : { commitLsn: frontier.lsn - PART_OFFSET, parts: openParts, xid: openXid };
-  }
-
-  /** Sequences begin after this one. */
-  countFrom(sequence: number): void {
-    this.#sequence = sequence;
-    this.#wholeSequence = sequence;
   }
 
   /**
@@ -213,21 +108,18 @@ export class CommitBuilder implements EventSink, Head {
    * start.
    */
   resumeEpoch(): void {
-    this.#interrupted = this.#partlySent();
+    this.head.resume();
     this.#abandon();
   }
 
   begin(xid: number, commitLsn: Lsn, committedAt: number): boolean {
-    assert(!this.#inCommit, 'a commit began within another');
-    if (commitLsn < this.#headLsn) return false;
-    this.#inCommit = true;
-    this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt), trace: '' };
+    assert(!this.head.isInCommit, 'a commit began within another');
+    if (commitLsn < this.head.lsn) return false;
+    this.head.beginCommit(xid, commitLsn);
+    this.#facts = { epoch: this.head.epoch, xid, committedAt: formatMicroseconds(committedAt), trace: '' };
     this.#traceparent = undefined;
-    this.#commitLsn = commitLsn;
     this.#committedAtMs = millisecondsOf(committedAt);
-    this.#parts = 0;
-    if (commitLsn === this.#interrupted.commitLsn)
-      for (const pattern of this.#voided) this.redefined(pattern, 'changed');
+    if (this.head.isResumed) for (const pattern of this.#voided) this.redefined(pattern, 'changed');
     return true;
   }
 
@@ -275,26 +167,24 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   commit(endLsn: Lsn): void {
-    assert(this.#inCommit, 'a commit ended that had not begun');
-    const after = this.#headLsn;
-    this.#headLsn = endLsn;
-    this.#notifications = 0;
-    const firstSequence = this.#sequence + 1;
+    const { head } = this;
+    assert(head.isInCommit, 'a commit ended that had not begun');
+    const after = head.lsn;
+    head.moveTo(endLsn);
+    const firstSequence = head.sequence + 1;
     const entries = this.#entries(endLsn, true);
     const marks = this.#marks.atEnd(this.#facts, endLsn);
-    this.#wholeSequence = this.#sequence;
+    head.markWhole();
     if (entries.length > 0 || marks.length > 0) this.#append(0, firstSequence, entries, marks, after);
-    this.#interrupted = NOT_INTERRUPTED;
     this.#voided = [];
+    head.endCommit();
     this.#abandon();
     for (const append of this.#waiting.splice(0)) append();
   }
 
   /** Everything before `end` has arrived. Moves the head there, unless a commit is open. */
   keepalive(end: Lsn): void {
-    if (this.#inCommit || end <= this.#headLsn) return;
-    this.#headLsn = end;
-    this.#notifications = 0;
+    if (!this.head.isInCommit && end > this.head.lsn) this.head.moveTo(end);
   }
 
   /**
@@ -304,13 +194,11 @@ export class CommitBuilder implements EventSink, Head {
   notification(pattern: string, channel: string, event: string, data: string): void {
     // The message has a position of its own after the head.
     const append = () => {
-      const lsn = this.#headLsn;
-      const index = COMMIT_END_INDEX + ++this.#notifications;
-      const head = messageHead(channel, formatPosition(this.#epoch, lsn, index), event);
-      const payload = textMessagePayload(head, data);
-      const sequence = ++this.#sequence;
-      // No part of an unfinished commit is before it.
-      this.#wholeSequence = sequence;
+      const { lsn, epoch } = this.head;
+      const index = this.head.nextNotification();
+      const payload = textMessagePayload(messageHead(channel, formatPosition(epoch, lsn, index), event), data);
+      const sequence = this.head.nextSequence();
+      this.head.markWhole();
       const entry = { channel, pattern, payload, xid: 0, sequence, lsn, index };
       this.#sink.append({
         part: 0,
@@ -323,19 +211,8 @@ export class CommitBuilder implements EventSink, Head {
       });
     };
     // If a commit is partly appended, the message waits until that commit is whole.
-    if (this.#partlySent().parts > 0) this.#waiting.push(append);
+    if (this.head.openParts > 0) this.#waiting.push(append);
     else append();
-  }
-
-  /**
-   * The unfinished commit: parts of it were appended, by this stream or an earlier one, but its end
-   * was not.
-   */
-  #partlySent(): { readonly commitLsn: Lsn; readonly parts: number; readonly xid: number } {
-    const before = this.#interrupted;
-    if (!this.#inCommit || this.#parts === 0) return before;
-    const parts = before.commitLsn === this.#commitLsn ? Math.max(before.parts, this.#parts) : this.#parts;
-    return { commitLsn: this.#commitLsn, parts, xid: this.#facts.xid };
   }
 
   #append(part: number, firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
@@ -369,19 +246,17 @@ export class CommitBuilder implements EventSink, Head {
 
   /** Appends the gathered part of a commit whose end has not arrived. */
   #flushPart(): void {
-    this.#parts++;
-    const firstSequence = this.#sequence + 1;
-    const entries = this.#entries(this.#commitLsn + PART_OFFSET, false);
-    // Already appended, before the connection broke and the new stream began this commit again.
-    const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
+    const { head } = this;
+    const part = head.beginPart();
+    const lsn = head.partLsn;
+    const firstSequence = head.sequence + 1;
+    const entries = this.#entries(lsn, false);
     const cut = this.#shares.areTooMany ? this.#forget() : [];
-    if (!isRepeated) {
-      const lsn = this.#commitLsn + PART_OFFSET;
+    if (!head.isRepeated) {
       // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
       const { xid } = this.#facts;
       const marks = [...this.#marks.rechecks(xid, lsn), ...this.#marks.cut(cut, xid, lsn)];
-      if (entries.length > 0 || marks.length > 0)
-        this.#append(this.#parts, firstSequence, entries, marks, this.#headLsn);
+      if (entries.length > 0 || marks.length > 0) this.#append(part, firstSequence, entries, marks, head.lsn);
     }
     this.#compactMessages();
   }
@@ -439,8 +314,8 @@ export class CommitBuilder implements EventSink, Head {
     const inParts = !isLast || share.parts > 0;
     if (inParts) share.parts++;
     const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
-    const position = formatPosition(this.#epoch, lsn, index);
-    const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.#commitLsn, part);
+    const position = formatPosition(this.#facts.epoch, lsn, index);
+    const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.head.commitLsn, part);
     const payload = changesPayload(head, share, this.#runs, this.bytes);
     const old = oldValuesBeside(head, share, this.#oldRuns, this.#old);
     share.clear();
@@ -450,7 +325,7 @@ export class CommitBuilder implements EventSink, Head {
   #message(share: Share, message: Message, lsn: Lsn, isLast: boolean): Entry {
     const index = share.indexOfMessage(isLast);
     this.#messageBytes -= message.end - message.start;
-    const position = formatPosition(this.#epoch, lsn, index);
+    const position = formatPosition(this.#facts.epoch, lsn, index);
     const head = messageHead(share.channel, position, message.event, this.#facts.trace);
     return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index, undefined, message.except);
   }
@@ -463,14 +338,13 @@ export class CommitBuilder implements EventSink, Head {
       old,
       except,
       xid: this.#facts.xid,
-      sequence: ++this.#sequence,
+      sequence: this.head.nextSequence(),
       lsn,
       index,
     };
   }
 
   #abandon(): void {
-    this.#inCommit = false;
     this.bytes.clear(this.#commitBytesMax);
     this.#shares.clear();
     this.#clearRuns();

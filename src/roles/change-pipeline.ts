@@ -82,7 +82,7 @@ export class ChangePipeline implements WalHandler {
     const throttle = new LogThrottle(steadyNow);
     const joins = joinsOf(registry);
     // a commit that another stream has sent before; see CommitBuilder.begin
-    const isFresh = (commitLsn: Lsn) => commitLsn >= builder.head.lsn;
+    const isFresh = (commitLsn: Lsn) => commitLsn >= builder.head.head.lsn;
     const lookahead = new JoinLookahead({
       joins,
       answers,

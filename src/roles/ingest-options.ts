@@ -1,7 +1,7 @@
 /** What the compositions pass to ingest. */
 import type pg from 'pg';
 import type { ServedDefinitions } from '../channels/served/served.ts';
-import type { HistoryPlace } from '../commit/builder.ts';
+import type { HistoryPlace } from '../commit/stream-head.ts';
 import type { Settings } from '../config/settings.ts';
 import type { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';

@@ -13,6 +13,7 @@ import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { logRefusal, logViews } from '../channels/definitions/view-log.ts';
 import { CommitBuilder } from '../commit/builder.ts';
 import type { Batch } from '../commit/entry.ts';
+import type { StreamHead } from '../commit/stream-head.ts';
 import { slotWalBytes } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
 import { assert, ERRORS, SnoError } from '../errors.ts';
@@ -44,7 +45,8 @@ const MEASURE_MS = 5_000;
 export class IngestRole implements BacklogSource {
   readonly journal: MemoryJournal;
   /** The head of the stream. */
-  readonly head: CommitBuilder;
+  readonly head: StreamHead;
+  readonly #builder: CommitBuilder;
   readonly #options: IngestOptions;
   readonly #setup: DatabaseSetup;
   readonly #transactions: Transactions;
@@ -72,13 +74,14 @@ export class IngestRole implements BacklogSource {
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now: steadyNow,
     });
-    this.head = new CommitBuilder(
+    this.#builder = new CommitBuilder(
       {
         append: (batch: Batch) => this.#followers.append(batch),
         knows: (channel) => this.#followers.knows(channel),
       },
       settings.SNO_COMMIT_BYTES,
     );
+    this.head = this.#builder.head;
     if (relayed !== undefined) this.head.countFrom(relayed.sequence);
     if (relayed?.continued !== undefined) this.head.continueFrom(relayed.continued.place);
     const transactions = new Transactions({ pool, logger, pause: pauseBefore });
@@ -125,7 +128,7 @@ export class IngestRole implements BacklogSource {
       databaseUrl,
       logger,
       metrics: options.metrics,
-      builder: this.head,
+      builder: this.#builder,
       registry: this.#definitions.registry,
       markers: this.#markers,
     });
@@ -239,7 +242,7 @@ export class IngestRole implements BacklogSource {
     const { logger, metrics } = this.#options;
     const isContinued = epoch === this.head.epoch;
     if (isContinued && this.#generation !== undefined) {
-      this.head.resumeEpoch();
+      this.#builder.resumeEpoch();
       return;
     }
     // Steps that may fail come first: then the stream is opened anew, and this is retried.
@@ -255,7 +258,7 @@ export class IngestRole implements BacklogSource {
     // With JetStream, the margin of what another process has published stays.
     this.#retention.startFrom(this.#options.relayed === undefined ? from : confirmed);
     if (!isContinued) {
-      this.head.startEpoch(epoch, from);
+      this.#builder.startEpoch(epoch, from);
       this.journal.clear(this.head.head);
     }
     this.#definitions.load(read, lsn, key);
@@ -269,9 +272,9 @@ export class IngestRole implements BacklogSource {
   #continue(): void {
     const { registry } = this.#definitions;
     const before = this.#options.relayed?.continued?.definitions;
-    this.head.resumeEpoch();
+    this.#builder.resumeEpoch();
     if (JSON.stringify(before) !== JSON.stringify(registry.served))
-      this.head.voidOpenCommit([...registry.views()].map(({ pattern }) => pattern.text));
+      this.#builder.voidOpenCommit([...registry.views()].map(({ pattern }) => pattern.text));
     this.#followers.define(registry.served);
     this.#followers.setKnown(true);
   }
@@ -316,7 +319,7 @@ export class IngestRole implements BacklogSource {
     const { settings, pool, metrics, logger, onBug } = this.#options;
     return new ChangePipeline({
       registry: this.#definitions.registry,
-      builder: this.head,
+      builder: this.#builder,
       pool,
       metrics,
       logger,

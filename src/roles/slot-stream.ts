@@ -1,6 +1,6 @@
 /** Creates the stream from the slot, according to the settings. */
 
-import type { HistoryPlace } from '../commit/builder.ts';
+import type { HistoryPlace } from '../commit/stream-head.ts';
 import { slotWalBytes } from '../config/derived.ts';
 import { generationOf } from '../position.ts';
 import { steadyNow } from '../steady-clock.ts';

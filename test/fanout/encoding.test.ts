@@ -186,7 +186,7 @@ test('another protocol receives live events, catch-up, snapshots and resets, lik
   // Live: one channel, two channels in one commit, and an entry too large to be joined.
   world.subscribe(1, { kind: 'now' });
   world.subscribe(2, { kind: 'now' });
-  const start = rig.builder.headText;
+  const start = rig.builder.head.headText;
   world.commit([[1, 1, 10]]);
   world.commit([
     [1, 2, 400],

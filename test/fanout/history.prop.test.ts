@@ -130,7 +130,7 @@ class World {
       openChannels,
     );
     this.builder.startEpoch(EPOCH, this.#lsn);
-    this.full.clear(this.builder.head);
+    this.full.clear(this.builder.head.head);
     for (const name of CHANNELS) this.full.retain(name, resolved(name).pattern.text, -1);
     this.journal = new MemoryJournal({ bytesMax: bounds.journalBytes, ageMaxMs: RING_MS, now: () => this.#now });
     const emit = async (marker: string) => {
@@ -183,7 +183,7 @@ class World {
 
   /** Another process continues the history. Sequences have a gap there. */
   takeOver(): void {
-    if (!this.#isOpen) this.builder.continueFrom(this.#state());
+    if (!this.#isOpen) this.builder.head.continueFrom(this.#state());
   }
 
   notify(channel: string): void {
@@ -304,7 +304,7 @@ class World {
   }
 
   #state(): HeadState {
-    const { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten } = this.builder;
+    const { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten } = this.builder.head;
     return { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten: [...forgotten] };
   }
 

@@ -74,7 +74,7 @@ async function settled(): Promise<void> {
 
 test('a client that resumes from before the journal gets everything after its position once, then the events as they come', async () => {
   commit(1, [1]);
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(2, [1, 2]);
   commit(3, [2]);
   commit(4, [1]);
@@ -91,10 +91,10 @@ test('a client that resumes from before the journal gets everything after its po
 });
 
 test('many clients and channels share one pass; one that comes during the pass joins it', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1, 2]);
   commit(2, [1]);
-  const later = rig.builder.headText;
+  const later = rig.builder.head.headText;
   commit(3, [2, 3]);
   rig.restart();
   const clients = Array.from({ length: 500 }, (_, index) => new Client().resume(1 + (index % 2), since));
@@ -110,11 +110,11 @@ test('many clients and channels share one pass; one that comes during the pass j
 });
 
 test('a client whose position the pass has gone by waits for the next pass, also if its channel is in this one', async () => {
-  const early = rig.builder.headText;
+  const early = rig.builder.head.headText;
   commit(1, [1, 2]);
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (const n of [2, 3, 4, 5]) commit(n, [1]);
-  const late = rig.builder.headText;
+  const late = rig.builder.head.headText;
   commit(6, [1, 2]);
   rig.restart();
   history.pieceBatches = 1;
@@ -136,7 +136,7 @@ test.each([
   ['leaves the channel', ({ feed }: Client) => void feed.unsubscribe('room:1', 'client'), ['client']],
   ['disconnects', ({ feed }: Client) => feed.detach(), []],
 ])('a client that %s while it waits receives nothing more, and nothing is kept for it', async (_, leave, told) => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (const n of [1, 2, 3, 4]) commit(n, [1]);
   rig.restart();
   shut();
@@ -151,7 +151,7 @@ test.each([
 });
 
 test('a client whose access is revoked while it waits receives nothing of its channel', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1, 2]);
   rig.restart();
   shut();
@@ -168,7 +168,7 @@ test('a client whose access is revoked while it waits receives nothing of its ch
 });
 
 test('while its access is being checked, it receives what was committed before, and nothing after', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1]);
   rig.restart();
   shut();
@@ -189,12 +189,12 @@ test('while its access is being checked, it receives what was committed before, 
 });
 
 test('a redefinition resets clients that wait, and clients whose position lies before it', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1]);
   rig.begin(2);
   rig.builder.redefined(PATTERN, 'changed');
   rig.end();
-  const after = rig.builder.headText;
+  const after = rig.builder.head.headText;
   commit(3, [1]);
   rig.restart();
   const [before, since3] = [new Client().resume(1, since), new Client().resume(1, after)];
@@ -212,7 +212,7 @@ test('a redefinition resets clients that wait, and clients whose position lies b
 });
 
 test('a new history resets clients that wait, and ends the pass', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (const n of [1, 2, 3, 4]) commit(n, [1]);
   rig.restart();
   shut();
@@ -224,13 +224,13 @@ test('a new history resets clients that wait, and ends the pass', async () => {
 });
 
 test('a truncate, and messages by pg_notify, come from history too', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1]);
   rig.begin(2);
   rig.builder.truncate(PATTERN);
   rig.end();
   rig.builder.notification(PATTERN, 'room:1', 'wave', '1');
-  const middle = rig.builder.headText;
+  const middle = rig.builder.head.headText;
   rig.builder.notification(PATTERN, 'room:1', 'wave', '2');
   rig.restart();
   const clients = [new Client().resume(1, since), new Client().resume(1, middle)];
@@ -243,7 +243,7 @@ test('a truncate, and messages by pg_notify, come from history too', async () =>
 
 test('a commit whose parts lie in history, in the journal and ahead comes whole', async () => {
   start({ commitBytes: 200, journalBytes: 2_000 });
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   rig.begin(1);
   for (const n of [1, 2, 3, 4]) {
     rig.row(1, n, 200);
@@ -264,7 +264,7 @@ test('beyond the history, the affected clients receive position_too_old', async 
     history.tellsOldest = tellsOldest;
     const positions: string[] = [];
     for (const n of [1, 2, 3, 4]) {
-      positions.push(rig.builder.headText);
+      positions.push(rig.builder.head.headText);
       commit(n, [1, n + 1]);
     }
     rig.restart();
@@ -283,7 +283,7 @@ test('beyond the history, the affected clients receive position_too_old', async 
 
 test('a history whose newest batches were written again with other sequences is a reset where it does not meet the journal', async () => {
   start({ journalBytes: 4 * ROW_BYTES });
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (let n = 1; n <= 10; n++) commit(n, [1 + (n % 2)]);
   expect(rig.journal.entryCount).toBeLessThan(5);
   history.renumber(8);
@@ -293,7 +293,7 @@ test('a history whose newest batches were written again with other sequences is 
 });
 
 test('while the history cannot be read, the client receives an error; the next attempt is another read', async () => {
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1, 2]);
   rig.restart();
   history.error = new SnoError('database_unreachable', 'the store is away');
@@ -309,7 +309,7 @@ test('while the history cannot be read, the client receives an error; the next a
 
 test('at the limit of waiting channels the address with most of them receives `overloaded`', async () => {
   start({ waitingHistoryMax: 3 });
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   commit(1, [1, 2, 3, 4, 5]);
   rig.restart();
   shut();
@@ -341,7 +341,7 @@ test('a position that the stream has not reached waits for the stream; it may co
 
 test('a pass postpones large channels, so that the others do not wait for memory', async () => {
   start({ journalBytes: 20 * ROW_BYTES });
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (let n = 1; n <= 12; n++) commit(n, [n % 3 === 0 ? 1 : 2]);
   commit(13, [3]);
   rig.restart();
@@ -353,7 +353,7 @@ test('a pass postpones large channels, so that the others do not wait for memory
 
 test('a channel whose older entries alone are more than the limit is position_too_old', async () => {
   start({ journalBytes: 5 * ROW_BYTES });
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   for (let n = 1; n <= 12; n++) commit(n, [1]);
   commit(13, [2]);
   rig.restart();

@@ -98,9 +98,9 @@ class World {
       events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
     });
     this.builder = new CommitBuilder(this.hub, 1_000_000);
-    this.hub.follow(this.builder);
+    this.hub.follow(this.builder.head);
     this.builder.startEpoch('e-1-1', this.#lsn);
-    this.journal.clear(this.builder.head);
+    this.journal.clear(this.builder.head.head);
   }
 
   /** One commit: the events of each channel, padded so that sockets fill up. */

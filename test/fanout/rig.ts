@@ -119,14 +119,14 @@ export class Rig {
       this.hub.append(batch);
     };
     this.builder = new CommitBuilder({ append, knows: (channel) => this.hub.knows(channel) }, commitBytes);
-    this.hub.follow(this.builder);
+    this.hub.follow(this.builder.head);
     this.builder.startEpoch('e-1-1', this.#lsn);
-    this.journal.clear(this.builder.head);
+    this.journal.clear(this.builder.head.head);
   }
 
   /** A gateway that has just begun, with an empty journal, takes the place of this one. */
   restart(): void {
-    this.journal.clear(this.builder.head);
+    this.journal.clear(this.builder.head.head);
     this.hub.resetAll('epoch_changed');
   }
 

@@ -170,7 +170,7 @@ test('a client that joins from now on, while the journal drops parts of a commit
 
 test('a client that resumes before a commit whose parts have been dropped receives position_too_old', async () => {
   const stream = socket();
-  const since = rig.builder.headText;
+  const since = rig.builder.head.headText;
   const large = openCommit(8);
   large.part();
   attach(stream).subscribe(room(1), { kind: 'since', position: since }, ALLOWED);
@@ -182,9 +182,9 @@ test('a client that resumes where the stream arrives receives waiting commits of
   const stream = socket();
   const feed = attach(stream);
   feed.subscribe(room(2), { kind: 'now' }, ALLOWED);
-  const before = rig.builder.head.lsn;
+  const before = rig.builder.head.head.lsn;
   commit(5, 2);
-  const { lsn } = rig.builder.head;
+  const { lsn } = rig.builder.head.head;
   const ahead = `e-1-1:0/${(2 * lsn - before).toString(16).toUpperCase()}:1`;
   feed.subscribe(room(1), { kind: 'since', position: ahead }, ALLOWED);
   await turn();

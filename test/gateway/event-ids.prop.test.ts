@@ -151,7 +151,7 @@ class World {
       return [`room:${id}`, this.#n] as const;
     });
     this.rig.end();
-    const at = this.rig.builder.head;
+    const at = this.rig.builder.head.head;
     for (const [channel, n] of sent) this.#log.get(channel)?.push({ n, at });
     this.rig.hub.flush();
   }
@@ -159,7 +159,7 @@ class World {
   notify(id: number): void {
     const n = ++this.#n;
     this.rig.builder.notification(PATTERN, `room:${id}`, 'e', String(n));
-    this.#log.get(`room:${id}`)?.push({ n, at: this.rig.builder.head });
+    this.#log.get(`room:${id}`)?.push({ n, at: this.rig.builder.head.head });
     this.rig.hub.flush();
   }
 

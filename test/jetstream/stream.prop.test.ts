@@ -146,12 +146,12 @@ class Ingest {
       COMMIT_BYTES,
     );
     const sequence = Math.max(++this.terms * 2 ** 30, (continued?.head.sequence ?? 0) + 2 ** 28);
-    builder.countFrom(sequence);
-    if (continued !== undefined) builder.continueFrom({ ...continued.head, sequence });
+    builder.head.countFrom(sequence);
+    if (continued !== undefined) builder.head.continueFrom({ ...continued.head, sequence });
     publisher = new StreamPublisher({
       relay: this.#stream,
       stream: 'S',
-      head: builder,
+      head: builder.head,
       state: () => ({ definitions: DEFINITIONS, isKnown: true }),
       last: newest,
       recent: [],

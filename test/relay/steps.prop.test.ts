@@ -143,15 +143,15 @@ test('a follower in another process receives each batch unchanged, and sees the 
             sent.push(batch);
             writer.append(batch);
             heads.push({
-              head: plainHead(builder),
-              isOpen: CHANNELS.map((name) => builder.isOpen(patternOf(name), name)),
+              head: plainHead(builder.head),
+              isOpen: CHANNELS.map((name) => builder.head.isOpen(patternOf(name), name)),
             });
           },
           knows: () => true,
         },
         COMMIT_BYTES,
       );
-      const writer = new StepWriter(builder);
+      const writer = new StepWriter(builder.head);
       const receiver = new (class extends Recorder {
         override moveTo = (head: HeadState) => replica.moveTo(head);
         override append = (batch: Batch) => {
