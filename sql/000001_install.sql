@@ -428,6 +428,9 @@ begin
         where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_policy'::regclass and d.deptype = 'n'
         union all
         select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
+        union all
+        -- From a rule to its view: CREATE OR REPLACE RULE "_RETURN" replaces the view's query.
+        select 'pg_class'::regclass::oid, r.ev_class from pg_rewrite r where a.class = 'pg_rewrite'::regclass and r.oid = a.object
       ) x (class, object)
     )
     select distinct a.origin_class, a.origin, n.nspname, c.relname
@@ -543,9 +546,17 @@ as $$
   select i.inhparent, i.inhrelid
   from pg_inherits i join pg_class c on c.oid = i.inhrelid and not c.relispartition
   where i.inhparent = any (coalesce($1, array(select b.relation from sno.below() b)))
-  on conflict do nothing
+  on conflict do nothing;
+  delete from sno.partitions p
+  where not exists (select from pg_class c where c.oid = p.relation)
+    or p.root = any (coalesce($1, array[p.root])) and pg_partition_root(p.relation) is distinct from p.root::regclass;
+  insert into sno.partitions as p (relation, root)
+  select t.relid, root.oid
+  from pg_class root cross join lateral pg_partition_tree(root.oid) t
+  where root.relkind = 'p' and root.oid = any (coalesce($1, array(select b.relation from sno.below() b))) and t.relid <> root.oid
+  on conflict (relation) do update set root = excluded.root where p.root <> excluded.root
 $$;
-comment on function sno.remember_children(oid[]) is 'Stores the inheritance children of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';
+comment on function sno.remember_children(oid[]) is 'Stores the inheritance children and the partitions of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
@@ -1160,6 +1171,7 @@ as $$
                   select string_agg(i.xmin::text, ',' order by i.inhrelid)
                   from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
                 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
+                'isLogged', coalesce((select c.relkind = 'r' and c.relpersistence = 'p' from pg_class c where c.oid = p.relid), true),
                 'isGuarded', exists (
                   select from pg_trigger g
                   where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
@@ -1759,6 +1771,14 @@ begin
       select h.parent from sno.children h
       where h.child = any (objects) and not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child));
   end if;
+  if tg_tag = 'ALTER TABLE' then
+    -- DETACH PARTITION: Postgres names only the table that loses the partition, and views may read the partition directly.
+    relations := relations || array(
+      select p.relation
+      from sno.partitions p
+      where p.root in (select coalesce(pg_partition_root(o.oid)::oid, o.oid) from unnest(objects) o (oid))
+        and pg_partition_root(p.relation) is distinct from p.root::regclass);
+  end if;
   if 'pg_proc'::regclass::oid = any (classes) then
     -- Functions that may call this one, by their text.
     functions := array(
@@ -1958,12 +1978,6 @@ begin
           using hint = format('Run: alter table only %s replica identity full', item.name);
       end;
     end loop;
-    insert into sno.partitions (relation, root)
-    select p.relid, root.oid
-    from pg_class root cross join lateral pg_partition_tree(root.oid) p
-    where root.relkind = 'p' and root.oid = any (relations) and p.relid <> root.oid
-    on conflict (relation) do nothing;
-    delete from sno.partitions p where not exists (select from pg_class c where c.oid = p.relation);
     if noted.publish then
       for item in select * from sno.sync_publication(null, views) where result <> 'added' loop
         raise warning 'Snö: the table % is not published: %', item.relation, item.reason;

@@ -21,6 +21,11 @@ const SCHEMA = `
   create extension file_fdw;
   create server files foreign data wrapper file_fdw;
   create foreign table far (id int, sub text) server files options (program 'true');
+  create table halves (id int, sub text) partition by list (id);
+  create unlogged table half_1 partition of halves for values in (1);
+  create foreign table half_2 partition of halves for values in (2) server files options (program 'true');
+  create table heirs (id int primary key, sub text);
+  create unlogged table heir_1 () inherits (heirs);
   create function may(id int) returns bool stable language sql as 'select exists (select from public.other o where o.id = $1)';
   create function may_not(id int) returns bool language plpgsql as 'begin return false; end';
   create function half(id int) returns int immutable language sql set search_path = public as 'select $1 / 2';
@@ -65,6 +70,8 @@ const REFUSED: readonly (readonly [definition: string, named: string])[] = [
   ['select id, tableoid::regclass as sub from t', 'shows sub as regclass'],
   ['select id, sub from unlogged', 'public.unlogged is unlogged'],
   ['select id, sub from far', 'public.far is a foreign table'],
+  ['select id, sub from halves', 'so their changes are not in the WAL: public.half_1, public.half_2'],
+  ['select id, sub from heirs', 'public.heir_1 is unlogged'],
 ];
 
 /** A definition, and the words that its warning names. */

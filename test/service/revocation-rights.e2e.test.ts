@@ -76,7 +76,19 @@ const SCHEMA = `${ROLES.join('')}
   insert into rooms values (1, 'm'), (2, 'm'), (3, 'm');
   create view channel_access."aggregate:{id}" as select id, any_member(member) as sub from rooms group by id;
   create function is_here(id int) returns bool immutable language sql as 'select true';
-  create view channel_access."function:{id}" as select id, member as sub from rooms where is_here(id);`;
+  create view channel_access."function:{id}" as select id, member as sub from rooms where is_here(id);
+
+  create view ruled as select id, member from rooms;
+  create view channel_access."ruled:{id}" as select id, member as sub from ruled;
+  create table whole (id int, member text, primary key (id, member)) partition by list (id);
+  create table leaf_1 partition of whole for values in (1);
+  create table leaf_2 partition of whole for values in (2);
+  create table leaf_3 partition of whole for values in (3) partition by list (member);
+  create table leaf_3_m partition of leaf_3 for values in ('m');
+  insert into whole values (1, 'm'), (2, 'm'), (3, 'm');
+  create view channel_access."leaf:{id}" as
+    select id, member as sub from leaf_1 union all select id, member from leaf_2 union all select id, member from leaf_3_m;
+  ${read('single')}`;
 
 /**
  * A channel, the statement that ends access to it, and one that restores access if other cases need
@@ -103,6 +115,19 @@ const WAYS: readonly (readonly [channel: string, ends: string, gives?: string])[
   ['passed:1', 'alter table passed owner to test_owner; revoke all on passed from public, test_reader'],
   ['aggregate:1', `create or replace aggregate any_member(text) (sfunc = textcat, stype = text, initcond = 'not ')`],
   ['function:1', `create or replace function is_here(id int) returns bool immutable language sql as 'select false'`],
+  [
+    'ruled:1',
+    'create or replace rule "_RETURN" as on select to ruled do instead select id, member from rooms where id > 1',
+  ],
+  // Postgres names only the partitioned table
+  ['leaf:1', 'alter table whole detach partition leaf_1; delete from leaf_1'],
+  ['leaf:2', 'begin; alter table whole detach partition leaf_2; commit; begin; delete from leaf_2; commit'],
+  ['leaf:3', 'begin; alter table whole detach partition leaf_3; commit; begin; truncate leaf_3_m; commit'],
+  [
+    'single:1',
+    `begin; create table around (id int, member text, primary key (id, member)) partition by range (id);
+      alter table around attach partition single for values from (0) to (9); commit; begin; delete from around; commit`,
+  ],
 ];
 
 test.each(VERSIONS)(

@@ -123,6 +123,26 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect((await told('truncate work.parts_2')).reset).toEqual(['parts']);
   });
 
+  test('a channel ends while a partition is unlogged', async () => {
+    const from = client.frames.length;
+    await here.query('create unlogged table work.parts_9 partition of work.parts for values from (900) to (1000)');
+    await client.wait('the end', from, ({ code, channel }) => code === 'channel_dropped' && channel === 'parts');
+    expect(await client.subscribe('parts')).toMatchObject({ type: 'error', code: 'channel_unavailable' });
+    await here.query('insert into work.parts values (900); alter table work.parts_9 set logged');
+    expect(await client.subscribe('parts')).toMatchObject({ type: 'subscribed' });
+    expect((await told('insert into work.parts values (901)')).changes).toEqual(['parts']);
+  });
+
+  test('a partition that went to another table is dropped: the channels of that table are reset', async () => {
+    await here.query(`create table work.others (id int primary key, n int) partition by range (id);
+      create view channels.others as select id, n from work.others;
+      create table work.moving partition of work.parts for values from (300) to (400); insert into work.parts values (300, 1)`);
+    await here.query('alter table work.parts detach partition work.moving');
+    await here.query('alter table work.others attach partition work.moving for values from (300) to (400)');
+    for (const channel of ['others', 'parts']) await client.subscribe(channel);
+    expect((await told('drop table work.moving')).reset).toEqual(['others']);
+  });
+
   test('DDL under session_replication_role = replica takes effect at its commit', async () => {
     expect(
       await told(`set local session_replication_role = replica;
