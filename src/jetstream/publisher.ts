@@ -7,38 +7,24 @@
  * the same bytes. This term is over if the stream holds messages of another process, or lacks some
  * that were confirmed before. The next term begins from what the stream has.
  */
-import { randomBytes } from 'node:crypto';
 import { pauseBefore } from '../backoff.ts';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { SnoError } from '../errors.ts';
-import { type EvictedCommit, EvictedCommits } from '../journal/evicted-commits.ts';
 import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
-import type { ResetReason } from '../protocol.ts';
 import type { Beginning, StreamFollower } from '../relay/follower.ts';
-import { HEADER_BYTES } from '../relay/format.ts';
-import { type SourceHead, StepWriter } from '../relay/step-writer.ts';
 import type { Relay } from './connection.ts';
-import { type Envelope, envelopeOf, HEAD_BYTES, type Kind, type Place, sealed } from './envelope.ts';
+import { type Envelope, envelopeOf } from './envelope.ts';
 import { isWrongLastSequence, relayFault } from './fault.ts';
+import { MESSAGE_BYTES_MAX, type TermMessage, TermWriter, type TermWriterOptions } from './term-writer.ts';
 
-export interface PublisherOptions {
+export interface PublisherOptions extends TermWriterOptions {
   readonly relay: Pick<Relay, 'publish' | 'lastMessage' | 'bounds' | 'payloadBytesMax' | 'isConnected' | 'onChange'>;
   readonly stream: string;
-  /** The head of ingest, which is current at each step. */
-  readonly head: SourceHead;
-  /** Returns the definitions that a follower needs to join now. */
-  readonly state: () => Omit<Beginning, 'reason' | 'oldest' | 'evicted'>;
   /** The newest message of the stream when this term began. */
   readonly last: { readonly sequence: number; readonly term: string; readonly number: number };
-  /** Commits that a snapshot of a new follower may not see yet. */
-  readonly recent: readonly EvictedCommit[];
-  /** How often a state is published: at most this much of the stream lies between two. */
-  readonly stateEveryBytes: number;
-  readonly stateEveryMs: number;
-  readonly now: () => number;
   readonly logger: Logger;
   /** Whether the stream from Postgres is open. */
   readonly isStreaming: () => boolean;
@@ -51,21 +37,12 @@ export interface PublisherOptions {
   readonly onOver: (why: SnoError) => void;
 }
 
-interface Message {
-  readonly sequence: number;
-  readonly bytes: Buffer;
-  /** The LSN to acknowledge to Postgres once the message is confirmed. Undefined: none. */
-  readonly head: Lsn | undefined;
-}
-
 /** Maximum messages in flight. */
 const WINDOW = 32;
 /** With more messages than this in flight, steps wait, and are joined to larger messages. */
 const JOIN_FROM = 2;
 /** How often the stream is checked for holes, in ms. */
 const HOLES_MS = 5_000;
-/** Maximum bytes of a message. More steps are cut into pieces. */
-const MESSAGE_BYTES_MAX = 256 * 1024;
 /** Maximum bytes of a message's NATS headers. */
 const HEADERS_BYTES = 512;
 /** Maximum bytes that wait to be confirmed before the stream is held. */
@@ -75,29 +52,17 @@ const SILENCE_MS = 2_000;
 const CHECK_MS = 500;
 
 export class StreamPublisher implements StreamFollower {
-  readonly term = randomBytes(8).toString('hex');
   readonly #options: PublisherOptions;
-  readonly #steps: StepWriter;
-  readonly #waiting = new Deque<Message>();
-  readonly #recent = new EvictedCommits(Date.now);
+  readonly #writer: TermWriter;
+  readonly #waiting = new Deque<TermMessage>();
   readonly #timer: NodeJS.Timeout;
   readonly #endWatch: () => void;
   /** Number of messages of `#waiting` that are in flight: the oldest ones. */
   #sent = 0;
   #waitingBytes = 0;
-  /** The newest confirmed sequence, and the sequence of the next message. */
+  /** The newest confirmed sequence. */
   #confirmed: number;
-  #next: number;
-  #number = 0;
-  /** Sequence of the newest state. 0: none yet. */
-  #state = 0;
-  #stateAt = 0;
-  #bytesSinceState = 0;
-  #isStateDue = true;
-  /** Where the published history ends. */
-  #place: Place;
   #confirmedHead: Lsn = 0;
-  #publishedHead = '';
   #publishedAt: number;
   #confirmedAt: number;
   /** The number of the current attempt to publish: answers to earlier attempts are ignored. */
@@ -113,18 +78,24 @@ export class StreamPublisher implements StreamFollower {
   #refused = 0;
 
   constructor(options: PublisherOptions) {
-    const { head, last, recent, relay, now } = options;
+    const { last, relay, now } = options;
     this.#options = options;
-    this.#steps = new StepWriter(head);
+    this.#writer = new TermWriter(
+      options,
+      last.sequence,
+      () => relay.payloadBytesMax - HEADERS_BYTES,
+      (message) => this.#push(message),
+    );
     this.#confirmed = last.sequence;
-    this.#next = last.sequence + 1;
-    this.#place = placeOf(head);
     this.#publishedAt = now();
     this.#confirmedAt = now();
     this.#lookedAt = now();
-    this.#recent.replace(recent);
     this.#timer = setInterval(() => this.#check(), CHECK_MS);
     this.#endWatch = relay.onChange(() => void this.#compare());
+  }
+
+  get term(): string {
+    return this.#writer.term;
   }
 
   /** Everything before it may be acknowledged to Postgres, after a margin. */
@@ -170,96 +141,52 @@ export class StreamPublisher implements StreamFollower {
   // Steps of the stream:
 
   begin({ reason }: Beginning): void {
-    // Waiting steps belong to the earlier history, which is void.
-    this.#steps.take();
-    this.#recent.replace([]);
-    this.#cutState(reason);
+    this.#writer.begin(reason);
+    this.#pace();
     this.#pump();
   }
 
   append(batch: Batch): void {
-    this.#steps.append(batch);
-    this.#recent.add(batch.xid);
+    this.#writer.append(batch);
   }
 
   marker(id: string): void {
-    this.#steps.marker(id);
+    this.#writer.marker(id);
   }
 
   define(definitions: ServedDefinitions): void {
-    this.#steps.define(definitions);
-    this.#isStateDue = true;
+    this.#writer.define(definitions);
   }
 
   setKnown(isKnown: boolean): void {
-    this.#steps.setKnown(isKnown);
-    this.#isStateDue = true;
+    this.#writer.setKnown(isKnown);
   }
 
   flush(): void {
     if (this.#isOver) return;
     const isBusy = this.#sent > JOIN_FROM || this.#isComparing;
-    if (this.#steps.length === 0 || (isBusy && this.#steps.length < MESSAGE_BYTES_MAX)) return;
+    const { waitingBytes } = this.#writer;
+    if (waitingBytes === 0 || (isBusy && waitingBytes < MESSAGE_BYTES_MAX)) return;
     this.#publishSteps();
   }
 
   #publishSteps(): void {
-    this.#cut();
-    const { head, now, stateEveryBytes, stateEveryMs } = this.#options;
-    // A follower that joins within a commit in parts would not know which channels are open.
-    const isDue = this.#isStateDue || this.#bytesSinceState > stateEveryBytes || now() - this.#stateAt > stateEveryMs;
-    if (isDue && head.openXid === 0 && head.epoch !== '') this.#cutState();
+    this.#writer.write();
+    this.#pace();
     this.#pump();
   }
 
-  /** Turns the steps so far, and the head, into messages. */
-  #cut(): void {
-    this.#steps.head();
-    this.#enqueue('steps');
-  }
-
-  /** Turns the current state into messages. */
-  #cutState(reason: ResetReason = 'epoch_changed'): void {
-    const { head, state, now } = this.#options;
-    this.#steps.begin({ ...state(), reason, oldest: head.head, evicted: this.#recent.list });
-    this.#state = this.#next;
-    this.#stateAt = now();
-    this.#bytesSinceState = 0;
-    this.#isStateDue = false;
-    this.#enqueue('state');
-  }
-
-  #enqueue(kind: Kind): void {
-    const steps = this.#steps.take().subarray(HEADER_BYTES);
+  #push(message: TermMessage): void {
     if (this.#waiting.length === 0) this.#confirmedAt = this.#options.now();
-    const { head, relay } = this.#options;
-    const { epoch } = head;
-    const from = kind === 'steps' ? this.#place : placeOf(head);
-    const to = placeOf(head);
-    this.#place = to;
-    this.#publishedHead = head.headText;
-    const bytesMax = Math.min(MESSAGE_BYTES_MAX, relay.payloadBytesMax - HEADERS_BYTES) - HEAD_BYTES - epoch.length;
-    let piece = 0;
-    for (let start = 0; start < steps.length || piece === 0; start += bytesMax, piece++) {
-      const end = Math.min(start + bytesMax, steps.length);
-      const isLast = end === steps.length;
-      const state = kind === 'steps' ? this.#state : this.#next - piece;
-      const number = ++this.#number;
-      const { term } = this;
-      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to };
-      const bytes = sealed(envelope, steps.subarray(start, end));
-      this.#waiting.push({ sequence: this.#next++, bytes, head: isLast ? head.head.lsn : undefined });
-      this.#waitingBytes += bytes.length;
-      this.#bytesSinceState += bytes.length;
-    }
-    this.#pace();
+    this.#waiting.push(message);
+    this.#waitingBytes += message.bytes.length;
   }
 
   #pump(): void {
     const { relay } = this.#options;
     if (this.#isOver || this.#isComparing || !relay.isConnected) return;
     while (this.#sent < Math.min(WINDOW, this.#waiting.length)) {
-      const message = this.#waiting.at(this.#sent++) as Message;
+      const message = this.#waiting.at(this.#sent++) as TermMessage;
       const attempt = this.#attempt;
       this.#publishedAt = this.#options.now();
       relay.publish(message.bytes, message.sequence - 1).then(
@@ -295,7 +222,7 @@ export class StreamPublisher implements StreamFollower {
       this.#refused = 0;
     }
     this.#pace();
-    if (this.#steps.length > 0 && this.#sent <= JOIN_FROM) this.#publishSteps();
+    if (this.#writer.waitingBytes > 0 && this.#sent <= JOIN_FROM) this.#publishSteps();
     else this.#pump();
   }
 
@@ -368,7 +295,7 @@ export class StreamPublisher implements StreamFollower {
 
   #isOurs({ term, number }: Envelope, sequence: number, last: PublisherOptions['last']): boolean {
     if (sequence === last.sequence) return term === last.term && number === last.number;
-    return term === this.term && number === sequence - last.sequence;
+    return term === this.#writer.term && number === sequence - last.sequence;
   }
 
   /** Ends the term if a waiting message is too large: the server's limit may have been lowered. */
@@ -394,7 +321,7 @@ export class StreamPublisher implements StreamFollower {
     const { now, head, isStreaming } = this.#options;
     if (now() - this.#lookedAt >= HOLES_MS) void this.#lookForHoles();
     if (this.#waiting.length > 0 || head.epoch === '' || !isStreaming()) return;
-    if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#publishedHead) return;
+    if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#writer.headText) return;
     // Followers learn that the head moved, and that the WAL is still read.
     this.#publishSteps();
   }
@@ -406,7 +333,7 @@ export class StreamPublisher implements StreamFollower {
     const bounds = relay.isConnected ? await relay.bounds().catch(() => undefined) : undefined;
     if (bounds === undefined || bounds.count === 0) return;
     const holes = bounds.last - bounds.first + 1 - bounds.count;
-    if (holes > this.#holes) this.#isStateDue = true;
+    if (holes > this.#holes) this.#writer.requestState();
     this.#holes = holes;
   }
 
@@ -417,9 +344,4 @@ export class StreamPublisher implements StreamFollower {
     if (isBehind) this.#options.hold();
     else this.#options.release();
   }
-}
-
-/** Returns the place of the head, including parts of an open commit. */
-function placeOf({ frontier, openParts }: Pick<SourceHead, 'frontier' | 'openParts'>): Place {
-  return { ...frontier, parts: openParts };
 }

@@ -52,6 +52,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'search.ts',
     'history.ts',
     'last-place.ts',
+    'term-writer.ts',
     'publisher.ts',
     'arrivals.ts',
     'steps-after.ts',
