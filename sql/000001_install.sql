@@ -2190,7 +2190,8 @@ grant execute on function sno.below(oid[]), sno.views(), sno.policy_reads(oid[])
 -- Settings of all functions ----------------------------------------------------------------------------------------
 
 -- The planner expects many more rows in system catalogs than there are. With JIT, it would compile for seconds a query that runs
--- for milliseconds.
+-- for milliseconds. Bodies are read by the settings of the session that calls: without standard_conforming_strings, a backslash
+-- in a string would mean something else.
 do $$
 declare
   function regprocedure;
@@ -2200,6 +2201,7 @@ begin
     where pronamespace = 'sno'::regnamespace and proname <> 'under_path' order by oid
   loop
     execute format('alter function %s set jit = off', function);
+    execute format('alter function %s set standard_conforming_strings = on', function);
   end loop;
 end
 $$;

@@ -112,6 +112,17 @@ describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
     );
   });
 
+  test('means the same in a session that reads strings in the old way', async () => {
+    const client = await database.connect();
+    const notices: unknown[] = [];
+    client.on('notice', ({ message }) => notices.push(message));
+    // from 19 on, Postgres knows no other way
+    if (database.version < 19) await client.query('set standard_conforming_strings = off');
+    await client.query(`select sno.publish('room:7', '1', 'user-updated'), sno.lacking(current_user);
+      create table cats (id int primary key); create view channels.cats as select id from cats; drop table cats cascade`);
+    expect(notices).toEqual([expect.stringContaining('drop cascades')]);
+  });
+
   test('leaves out tables that the app could no longer write to', async () => {
     await database.query(`
       create table keyless (id int);
