@@ -40,6 +40,8 @@ interface Structure {
   readonly sources: readonly NamedSource[];
   readonly steps: readonly FoundStep[];
   readonly subqueries: Subqueries;
+  /** Whether a left join may find no row of this table. */
+  readonly mayLack: (source: number) => boolean;
   /** Reads the expressions of the SELECT list and of WHERE. */
   readonly reader: ExpressionReader;
   readonly key: ViewPlan['key'];
@@ -109,6 +111,7 @@ function structureOf(channel: CatalogChannel, pattern: Pattern, parsed: ParsedVi
     sources,
     steps,
     subqueries,
+    mayLack,
     reader: new ExpressionReader(text, new Scope(sources), types, version, subqueries),
     key: keyColumns(base).map((column) => ({ column, type: types.byOid(column.typeOid) })),
   };

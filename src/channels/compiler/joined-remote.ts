@@ -12,6 +12,7 @@ import { Unsupported } from '../sql/unsupported.ts';
 import type { ParsedView } from '../sql/view.ts';
 import { isGenerated, sourcesOf } from './compile-remote.ts';
 import type { ExpressionReader } from './expressions/read-expression.ts';
+import { keyColumns } from './join-layout.ts';
 import type { NamedSource } from './join-steps.ts';
 import { answerColumn, type Subqueries } from './subqueries.ts';
 
@@ -31,6 +32,8 @@ export interface JoinedRemoteParts {
   readonly parsed: ParsedView;
   readonly sources: readonly NamedSource[];
   readonly subqueries: Subqueries;
+  /** Whether a left join may find no row of this table. */
+  readonly mayLack: (source: number) => boolean;
   /** Reads the values that subqueries are compared with. */
   readonly reader: ExpressionReader;
   readonly types: readonly CatalogType[];
@@ -38,7 +41,7 @@ export interface JoinedRemoteParts {
 
 /** Throws Unsupported if this process cannot build the joined rows. */
 export function planJoinedRemote(parts: JoinedRemoteParts): JoinedRemotePlan {
-  const { channel, pattern, parsed, sources, subqueries, reader, types } = parts;
+  const { channel, pattern, parsed, sources, subqueries, mayLack, reader, types } = parts;
   const { targets, where, text } = parsed;
   refuseForeignCasts(parts);
   const nodes = [...targets.map(({ value }) => value), ...(where === undefined ? [] : [where])];
@@ -49,15 +52,19 @@ export function planJoinedRemote(parts: JoinedRemoteParts): JoinedRemotePlan {
     return { ...text.bracketed(link.location ?? 0), by: `${ANSWERS}.${column.name}` };
   });
   const named = columnsNamed(nodes, sources, parsed);
-  const rows = sources.flatMap((source) => {
+  const rows = sources.flatMap((source, index) => {
     const read = source.columns.filter((column) => named.has(column));
     const own = sourcesOf(
       source.table,
       source.table.columns.filter(({ number }) => read.some((column) => column.number === number)),
     );
-    const columns = source.columns.filter(({ number }) => own.some((column) => column.number === number));
+    const generated = read.filter(isGenerated);
+    const key = generated.length > 0 && mayLack(index) ? keyColumns(source)[0] : undefined;
+    const columns = source.columns.filter(
+      (column) => column === key || own.some(({ number }) => number === column.number),
+    );
     if (columns.length === 0) return [];
-    return { alias: source.alias, columns, generated: read.filter(isGenerated), whole: undefined };
+    return { alias: source.alias, columns, generated, key, whole: undefined };
   });
   const shown = new Map<CatalogTableColumn, string>();
   for (const [index, { name }] of channel.columns.entries()) {

@@ -14,6 +14,11 @@ export interface RemoteRowParts {
   /** Columns that are computed from them. */
   readonly generated: readonly CatalogTableColumn[];
   /**
+   * Set if a left join may find no row: one of `columns` that is NULL only then. The generated
+   * columns are NULL then too.
+   */
+  readonly key?: CatalogTableColumn | undefined;
+  /**
    * The table, if the view names its row as a whole. The row is then built with the table's row
    * type, from all columns.
    */
@@ -51,7 +56,7 @@ export function remoteRow(parts: RemoteRowParts): RemoteRow {
 
 /** `typeOf` returns the SQL type of a column in the built row. */
 function rowOf(
-  { columns, generated, whole, alias, first }: RemoteRowParts,
+  { columns, generated, key, whole, alias, first }: RemoteRowParts,
   asElement: readonly boolean[],
   typeOf: (column: CatalogTableColumn) => string,
 ): string {
@@ -61,8 +66,13 @@ function rowOf(
     const value = asElement[index] === true ? `(${text}::${type}[])[1]` : `${text}::${type}`;
     return `${collated(value, column)} as ${quoteIdentifier(column.name)}`;
   });
+  const computed = ({ expression }: CatalogTableColumn) =>
+    // not IS NULL, which a row of NULLs is as well
+    key === undefined
+      ? expression
+      : `case when b.${quoteIdentifier(key.name)} is distinct from null then ${expression} end`;
   const made = new Map(
-    generated.map((column) => [column.name, collated(`(${column.expression})::${typeOf(column)}`, column)]),
+    generated.map((column) => [column.name, collated(`(${computed(column)})::${typeOf(column)}`, column)]),
   );
   const row = `(select ${given.join(', ')}) b`;
   if (whole === undefined) {
