@@ -641,7 +641,10 @@ as $$
           and case when l.collprovider = 'd' then d.datcollate else l.collcollate end in ('C', 'POSIX'), true),
       'deterministic', coalesce(l.collisdeterministic, true),
       'collation', case when l.oid is not null then format('%s."%s"', l.collnamespace::regnamespace, replace(l.collname, '"', '""')) end,
-      'notNull', a.attnotnull,
+      -- From 18 on, a NOT NULL constraint may be NOT VALID: older rows may have NULLs.
+      'notNull', a.attnotnull and not exists (
+        select from pg_constraint k
+        where k.conrelid = a.attrelid and k.contype = 'n' and not k.convalidated and a.attnum = any (k.conkey)),
       'generated', a.attgenerated,
       'expression', case when a.attgenerated <> '' then pg_get_expr(e.adbin, e.adrelid) end,
       'toastable', a.attstorage in ('x', 'e', 'm'),
@@ -1144,17 +1147,17 @@ as $$
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
             where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
-          -- Those that could be the replica identity, without the primary key. In a partitioned table, each partition has its own.
           'uniqueIndexes', (
-            select coalesce(json_agg(json_build_object('name', x.relname, 'columns', to_json((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+            select coalesce(json_agg(json_build_object('name', x.relname, 'columns', to_json((i.indkey::int2[])[0:i.indnkeyatts - 1]),
+                -- In a partitioned table, each partition has its own identity.
+                'canIdentify', t.relkind = 'r' and not exists (
+                  select from pg_attribute a
+                  where a.attrelid = t.oid and not a.attnotnull and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])))
               order by i.indnkeyatts, x.relname), '[]')
             from pg_index i
             join pg_class x on x.oid = i.indexrelid
-            where i.indrelid = t.oid and t.relkind = 'r' and i.indisunique and not i.indisprimary and i.indimmediate and i.indisvalid
-              and i.indpred is null and i.indexprs is null
-              and not exists (
-                select from pg_attribute a
-                where a.attrelid = t.oid and not a.attnotnull and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))),
+            where i.indrelid = t.oid and t.relkind in ('r', 'p') and i.indisunique and not i.indisprimary and i.indimmediate and i.indisvalid
+              and i.indpred is null and i.indexprs is null),
           'keyedAs', (
             select coalesce(string_agg(coalesce(k.oid, i.indexrelid)::text, ',' order by i.indisprimary desc), '')
             from pg_index i
@@ -1166,7 +1169,9 @@ as $$
             select coalesce(json_agg(json_build_object(
                 'oid', p.relid::oid::bigint,
                 'name', p.relid::regclass::text,
-                'replicaIdentity', (select c.relreplident from pg_class c where c.oid = p.relid),
+                'kind', c.relkind,
+                'persistence', c.relpersistence,
+                'replicaIdentity', c.relreplident,
                 'attachedAs', (
                   select string_agg(i.xmin::text, ',' order by i.inhrelid)
                   from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
@@ -1177,6 +1182,7 @@ as $$
                   where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
               ) order by p.relid::oid), '[]')
             from pg_partition_tree(t.oid) p
+            left join pg_class c on c.oid = p.relid
             where p.isleaf and t.relkind = 'p'),
           'publishedAs', (
             select concat_ws(':', p.oid, p.xmin, r.oid, n.oid, case when to_jsonb(r) ->> 'prexcept' = 'true' then 'except' end)
@@ -1885,6 +1891,12 @@ begin
     bereaved := bereaved || array(
       select c.oid from pg_class c
       where c.relreplident = 'i' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid));
+    -- A unique index makes a join find one row. Postgres does not say which table the index was of.
+    touched := touched || (
+      select array_agg('channels:' || c.relname)
+      from pg_class c
+      where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channels') and c.relkind = 'v'
+        and position(' JOIN ' in pg_get_viewdef(c.oid)) > 0);
   end if;
   if kinds && array['publication', 'publication namespace'] and exists (
     select from pg_event_trigger_dropped_objects() d

@@ -105,6 +105,16 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([['channels:moods']]);
   });
 
+  test('names the views that join when an index is dropped, which may have been the key of a joined table', async () => {
+    await touched(`
+      create table people (id int primary key, email text); create unique index people_email on people (email);
+      create view channels.mail as select t.id, p.id as person from tasks t left join people p on p.email = t.title;
+      create table spare (id int primary key); create index spare_index on spare (id)`);
+    expect(await touched('drop table spare')).toEqual([]);
+    expect(await touched('drop index people_email')).toEqual([['channels:mail']]);
+    await touched('drop view channels.mail; drop table people');
+  });
+
   test('names the views that show a composite type or a cast, however deep', async () => {
     await touched(`
       create type shade as enum ('dark');

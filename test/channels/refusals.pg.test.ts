@@ -42,7 +42,13 @@ const TABLES = `
   create table public.parent (id int primary key);
   create table public.child () inherits (public.parent);
   create table public.root (id int primary key) partition by range (id);
-  create table public.part partition of public.root for values from (0) to (10)`;
+  create table public.part partition of public.root for values from (0) to (10);
+  create table public.hot (id int primary key) partition by range (id);
+  create unlogged table public.hot_unlogged partition of public.hot for values from (0) to (10);
+  create table public.cold (id int) partition by range (id);
+  create foreign data wrapper nothing;
+  create server nowhere foreign data wrapper nothing;
+  create foreign table public.cold_far partition of public.cold for values from (0) to (10) server nowhere`;
 
 /**
  * The view's body, the reason in the message, and the underlined text (in the version that prints
@@ -127,6 +133,9 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select id from m', 'materialized view', 'public.m'],
   ['select id from fleeting', 'unlogged', 'public.fleeting'],
   ['select id from parent', 'inheritance', 'public.parent'],
+  ['select id from hot', 'public.hot_unlogged, a partition of public.hot, is unlogged', 'public.hot'],
+  ['select t.id from t join hot h on h.id = t.a', 'public.hot_unlogged, a partition of public.hot', 'public.hot'],
+  ['select id from cold', 'public.cold_far, a partition of public.cold, is a foreign table', 'public.cold'],
   ['select id from part', 'is a partition', 'public.part'],
   ['select oid::int as id from pg_class', 'pg_catalog.pg_class', 'pg_class'],
   ['select id, unnest(tags) as tag from t', 'returns sets', 'unnest(tags)'],

@@ -31,6 +31,53 @@ const CORNERS: readonly Corner[] = [
       'update tasks set person = null',
     ],
   },
+  {
+    name: 'a unique key may have NULLs, which equal nothing',
+    tables: `
+      create table people (id int primary key, email text unique, name text);
+      create table tasks (id int primary key, email text);
+      insert into people values (1, 'a', 'ada'), (2, null, 'bob'), (3, null, 'eve');
+      insert into tasks values (1, 'a'), (2, null), (3, 'b')`,
+    view: 'select t.id, p.name from tasks t left join people p on p.email = t.email',
+    transactions: [
+      "insert into tasks values (4, null), (5, 'b')",
+      "update people set email = 'b' where id = 2",
+      'update people set email = null where id = 1',
+      "update people set email = 'a', name = 'both' where id = 3; update tasks set email = 'a' where id = 2",
+      'delete from people where email is null',
+    ],
+  },
+  {
+    name: 'a unique key of a partitioned table, whose rows move between partitions',
+    tables: `
+      create table places (id int, code int, part int, name text, primary key (id, part), unique (code, part)) partition by list (part);
+      create table places_1 partition of places for values in (1);
+      create table places_2 partition of places for values in (2);
+      create table tasks (id int primary key, code int, part int);
+      insert into places values (1, 7, 1, 'one'), (2, 7, 2, 'two'), (3, null, 1, 'three');
+      insert into tasks values (1, 7, 1), (2, 7, 2), (3, null, 1)`,
+    view: 'select t.id, p.name from tasks t left join places p on p.code = t.code and p.part = t.part',
+    transactions: [
+      'update places set part = 2, code = 8 where id = 1',
+      'insert into tasks values (4, 8, 2)',
+      "update places set code = 7, part = 1, name = 'moved' where id = 2",
+      'delete from places where code = 8',
+    ],
+  },
+  {
+    name: 'a column whose NOT NULL is not valid may have NULLs (from 18 on)',
+    tables: `
+      create table mutes (id int primary key, task int);
+      insert into mutes values (1, null);
+      do $$ begin
+        if current_setting('server_version_num')::int >= 180000 then
+          execute 'alter table mutes add constraint muted not null task not valid';
+        end if;
+      end $$;
+      create table tasks (id int primary key, number int not null)`,
+    view: 'select t.id from tasks t where t.number not in (select m.task from mutes m)',
+    transactions: ['insert into tasks values (1, 5)', 'delete from mutes', 'insert into mutes values (2, 5)'],
+  },
 ];
 
 async function rowsOf(database: TestDatabase, view: string): Promise<string> {
@@ -72,6 +119,31 @@ test.each(VERSIONS)('Postgres %i', { timeout: 120_000 }, async (version) => {
         name,
       ).toHaveLength(1);
     }
+  } finally {
+    await here.end();
+    await database.drop();
+  }
+});
+
+test('a unique index is dropped unnoticed, and a join finds two rows: subscribers are reset', {
+  timeout: 60_000,
+}, async () => {
+  const database = await freshDatabase();
+  await database.query(`
+    create schema channels;
+    create table people (id int primary key, email text, name text); alter table people replica identity full;
+    create unique index people_email on people (email);
+    create table tasks (id int primary key, email text); alter table tasks replica identity full;
+    insert into people values (1, 'a', 'ada'); insert into tasks values (1, 'a');
+    create view channels.board as select t.id, p.name from tasks t left join people p on p.email = t.email`);
+  const here = await world(database);
+  try {
+    const board = here.follow('board');
+    await board.view.ready;
+    await database.query('drop event trigger sno_ddl; drop event trigger sno_drop; drop index people_email');
+    await database.query("insert into people values (2, 'a', 'other')");
+    await until(() => here.log.some((line) => line.includes('finds several rows')), 'the view is reset');
+    expect(await here.joinResets()).toBe(1);
   } finally {
     await here.end();
     await database.drop();

@@ -237,6 +237,8 @@ const index = z.object({
   name: z.string(),
   /** Attribute numbers. */
   columns: z.array(z.number()),
+  /** Whether it could be the table's replica identity: its columns are NOT NULL. */
+  canIdentify: z.boolean(),
 });
 export type CatalogIndex = Of<typeof index>;
 
@@ -244,7 +246,9 @@ const partition = z.object({
   oid: z.number(),
   /** Qualified and quoted. */
   name: z.string(),
-  /** As in CatalogTable; null while the partition is being dropped. */
+  /** As in CatalogTable; all three are null while the partition is being dropped. */
+  kind: z.string().nullable(),
+  persistence: z.string().nullable(),
   replicaIdentity: z.string().nullable(),
   /** Differs if it, or a partition above it, was detached and attached again. */
   attachedAs: z.string(),
@@ -278,8 +282,7 @@ const table = z
     /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null if none is. */
     identityIndex: z.array(z.number()).nullable(),
     /**
-     * Unique indexes other than the primary key that could be the replica identity: over NOT NULL
-     * columns, not partial, not deferrable.
+     * Unique indexes other than the primary key: not partial, not deferrable, not over expressions.
      */
     uniqueIndexes: z.array(index),
     /**

@@ -41,7 +41,9 @@ export function columnsAt(table: CatalogTable, numbers: readonly number[] | null
 export function indexFor({ table, columns, isWhole }: IdentityNeed): CatalogIndex | undefined {
   if (isWhole) return undefined;
   const needed = [...(table.primaryKey ?? []), ...columns.map(({ number }) => number)];
-  return table.uniqueIndexes.find((index) => needed.every((number) => index.columns.includes(number)));
+  return table.uniqueIndexes.find(
+    ({ canIdentify, columns }) => canIdentify && needed.every((number) => columns.includes(number)),
+  );
 }
 
 export function identityStatements(need: IdentityNeed): string[] {

@@ -1,6 +1,6 @@
 /** Refuses relations whose changes are not in the WAL, and tables that are not supported. */
 import { readableName } from '../../postgres/quote.ts';
-import type { CatalogTable } from '../catalog/catalog.ts';
+import type { CatalogPartition, CatalogTable } from '../catalog/catalog.ts';
 import type { DefinitionText } from '../sql/definition-text.ts';
 import type { ParsedTable } from '../sql/from.ts';
 import { INSTEAD } from '../sql/instead.ts';
@@ -31,6 +31,7 @@ function tableInstead(table: CatalogTable | undefined): string | undefined {
   if (table?.kind === 'f') return INSTEAD.foreign;
   if (table?.kind === 'v') return INSTEAD.tables;
   if (table === undefined) return INSTEAD.rows;
+  if (!table.isPartition && unsentPartition(table) !== undefined) return INSTEAD.partition;
   return table.inherited ? INSTEAD.only : undefined;
 }
 
@@ -40,5 +41,13 @@ function tableFault(table: CatalogTable): string | undefined {
   if (table.persistence !== 'p')
     return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
   if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
+  const unsent = unsentPartition(table);
+  if (unsent !== undefined)
+    return `${unsent.name}, a partition of ${name}, is ${unsent.kind === 'f' ? 'a foreign table' : 'unlogged'}: its rows are not in the WAL`;
   return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
+}
+
+/** A partition whose changes are not in the WAL. */
+function unsentPartition({ partitions }: CatalogTable): CatalogPartition | undefined {
+  return partitions.find(({ kind, persistence }) => kind === 'f' || persistence === 'u');
 }

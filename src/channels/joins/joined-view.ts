@@ -4,6 +4,7 @@ import { NULL, TEXT, Tuple } from '../../decode/tuple.ts';
 import { ByteWriter } from '../../memory/byte-writer.ts';
 import type { ChannelView, RemoteQuery } from '../channel.ts';
 import type { JoinPlan, JoinStep } from '../join-plan.ts';
+import { RowError } from '../values/row-error.ts';
 import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
 
 interface Part {
@@ -95,7 +96,7 @@ export class JoinedView {
 
   /**
    * Joins a base row to the other tables. Returns the joined row, valid until the next call with
-   * the same side; undefined if an inner join finds no row. Throws UnknownRows.
+   * the same side; undefined if an inner join finds no row. Throws UnknownRows or RowError.
    */
   join(base: Row, side: 'oldRow' | 'newRow'): Tuple | undefined {
     const tuple = this.relation[side];
@@ -149,7 +150,9 @@ export class JoinedView {
 
   #find(step: Step, from: Row | undefined): Row | undefined {
     const rows = this.#found(step, from);
-    if (rows !== undefined) for (const row of rows.values()) return row;
+    if (rows === undefined) return undefined;
+    if (rows.size > 1) throw new RowError(`${this.pattern}: a join finds several rows, so its unique key is gone`);
+    for (const row of rows.values()) return row;
     return undefined;
   }
 

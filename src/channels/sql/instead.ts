@@ -7,7 +7,7 @@ export const INSTEAD = {
   tables: 'Read the tables below that view here, with its conditions.',
   joinHere: 'Write the join into the channel view, over the tables themselves.',
   toOne:
-    'Join a table by all columns of its primary key or of a unique index over NOT NULL columns. For rows that are many to one, make a channel view of each ' +
+    'Join a table by all columns of its primary key or of a unique index. For rows that are many to one, make a channel view of each ' +
     'table, and join the rows where they are shown; or keep what is needed (a count) in a column of this table, by a trigger on the other.',
   inProcess: 'Keep the value in a column of its table, by a trigger, and read that.',
   keyType: 'Join by columns of one type, such as integer, bigint, uuid or text.',
@@ -40,6 +40,7 @@ export const INSTEAD = {
   only: 'Read a table without inheritance children, without ONLY; or use partitions, and read the partitioned table.',
   names: 'Give the names in the SELECT list: SELECT id AS ident.',
   below: 'Read the tables below it.',
+  partition: 'Make it logged (ALTER TABLE ... SET LOGGED), copy its rows into a table of this database, or detach it.',
   foreign: 'Copy its rows into a table of this database, and read that.',
   cast: 'Use to_date() or to_timestamp() with a format; or keep the value in a column of its own type.',
 } as const;
