@@ -553,7 +553,8 @@ as $$
   insert into sno.partitions as p (relation, root)
   select t.relid, root.oid
   from pg_class root cross join lateral pg_partition_tree(root.oid) t
-  where root.relkind = 'p' and root.oid = any (coalesce($1, array(select b.relation from sno.below() b))) and t.relid <> root.oid
+  where root.relkind = 'p' and not root.relispartition
+    and root.oid = any (coalesce($1, array(select b.relation from sno.below() b))) and t.relid <> root.oid
   on conflict (relation) do update set root = excluded.root where p.root <> excluded.root
 $$;
 comment on function sno.remember_children(oid[]) is 'Stores the inheritance children and the partitions of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';

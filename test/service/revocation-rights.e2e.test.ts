@@ -87,7 +87,8 @@ const SCHEMA = `${ROLES.join('')}
   create table leaf_3_m partition of leaf_3 for values in ('m');
   insert into whole values (1, 'm'), (2, 'm'), (3, 'm');
   create view channel_access."leaf:{id}" as
-    select id, member as sub from leaf_1 union all select id, member from leaf_2 union all select id, member from leaf_3_m;
+    select id, member as sub from leaf_1 union all select id, member from leaf_2
+    union all select id, member from leaf_3_m union all select id, member from leaf_3;
   ${read('single')}`;
 
 /**
