@@ -244,12 +244,15 @@ export class JoinLookahead {
   }
 
   #missing(chunkEnd: number, without: Iterable<JoinedView> = []): Missing {
-    const changes: Change[] = [];
-    for (const { message, change, isFresh } of this.#window.entries)
-      if (message < chunkEnd && isFresh && change !== undefined) changes.push(change);
+    const entries = this.#window.entries.filter(({ message }) => message < chunkEnd);
+    // a fresh change may reach a row that an earlier change made, also one that is not fresh
+    if (!entries.some(({ isFresh }) => isFresh)) return NOTHING;
+    const changes = entries.flatMap(({ change }) => (change === undefined ? [] : [change]));
     return this.#options.joins().missing(changes, new Set([...this.#givenUp.keys(), ...without]));
   }
 }
+
+const NOTHING: Missing = new Map();
 
 /** Groups the views by the tables that they read. */
 function groupsOf(views: Iterable<JoinedView>): readonly ReadonlySet<JoinedView>[] {
