@@ -145,7 +145,7 @@ function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
       : `unnest(${arrays.join(', ')}) with ordinality u(${[...values, 'n'].join(', ')})`;
   return (
     `select n, ${table.columns.map((_, at) => `c${at}`).join(', ')}, bytes from (` +
-    `select u.n, ${outputs.join(', ')}, size, sum(size) over (rows unbounded preceding) as bytes ` +
+    `select u.n, ${outputs.join(', ')}, s.size, sum(s.size) over (rows unbounded preceding) as bytes ` +
     `from ${lookups} ` +
     `join ${nameOf(table)} t on ${conditions.join(' and ') || 'true'}, lateral (select ${size}) s(size)) f ` +
     `where bytes - size <= ${bytesMax} limit ${limit}`

@@ -82,7 +82,7 @@ function rowOf(
   // not a record: functions may take the table's row type
   const values = whole.columns.map(({ name }) => made.get(name) ?? `b.${quoteIdentifier(name)}`);
   const type = `${quoteIdentifier(whole.schema)}.${quoteIdentifier(whole.name)}`;
-  return `(select row(${values.join(', ')})::${type} as sno_row from ${row}) w, unnest(array[w.sno_row]) ${quoteIdentifier(alias)}`;
+  return `(select row(${values.join(', ')})::${type} as sno_row from ${row}) sno_whole, unnest(array[sno_whole.sno_row]) ${quoteIdentifier(alias)}`;
 }
 
 /**
