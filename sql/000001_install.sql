@@ -940,6 +940,33 @@ $$;
 comment on function sno.under_path(text) is
   'Sets the search_path for the rest of the transaction. Declared immutable, so that Postgres evaluates it in FROM when it plans the query: after looking up the query''s own names, before reading the bodies of functions.';
 
+create or replace function sno.forget_plans() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  discard plans;
+end
+$$;
+comment on function sno.forget_plans() is 'For sno.under_path(path, functions): a function that is not volatile may not run DISCARD itself.';
+
+create or replace function sno.under_path(path text, functions text) returns boolean
+language plpgsql immutable parallel safe
+as $$
+declare
+  -- A setting of the session for each digest, so that views with other functions do not take turns.
+  name pg_catalog.text := 'sno.planned_' operator(pg_catalog.||) functions;
+begin
+  -- With pg_catalog written out: the path of an earlier query of the transaction may be in force.
+  if not coalesce(pg_catalog.current_setting(name, true) operator(pg_catalog.=) 'on', false) then
+    perform sno.forget_plans();
+    perform pg_catalog.set_config(name, 'on', false);
+  end if;
+  return sno.under_path(path);
+end
+$$;
+comment on function sno.under_path(text, text) is
+  'As sno.under_path(path). `functions`: a digest (hex) of the functions that the query calls. At the first call for it, the session forgets its plans: Postgres keeps a plan when another function now fits its call better.';
+
 create or replace function sno.types(relations oid[]) returns setof oid
 language sql stable set search_path = pg_catalog, pg_temp
 set work_mem = '64kB'

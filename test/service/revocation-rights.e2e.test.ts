@@ -77,6 +77,9 @@ const SCHEMA = `${ROLES.join('')}
   create view channel_access."aggregate:{id}" as select id, any_member(member) as sub from rooms group by id;
   create function is_here(id int) returns bool immutable language sql as 'select true';
   create view channel_access."function:{id}" as select id, member as sub from rooms where is_here(id);
+  create function fits(anyelement) returns bool immutable language sql as 'select true';
+  create function is_invited(id int) returns bool immutable language plpgsql as 'begin return public.fits(id); end';
+  create view channel_access."invited:{id}" as select id, member as sub from rooms where is_invited(id);
 
   create view ruled as select id, member from rooms;
   create view channel_access."ruled:{id}" as select id, member as sub from ruled;
@@ -116,6 +119,8 @@ const WAYS: readonly (readonly [channel: string, ends: string, gives?: string])[
   ['passed:1', 'alter table passed owner to test_owner; revoke all on passed from public, test_reader'],
   ['aggregate:1', `create or replace aggregate any_member(text) (sfunc = textcat, stype = text, initcond = 'not ')`],
   ['function:1', `create or replace function is_here(id int) returns bool immutable language sql as 'select false'`],
+  // sessions keep the plan of a function that called another one
+  ['invited:1', `create function fits(int) returns bool immutable language sql as 'select false'`],
   [
     'ruled:1',
     'create or replace rule "_RETURN" as on select to ruled do instead select id, member from rooms where id > 1',

@@ -141,10 +141,10 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
          exists (select from unnest(proconfig) c where c like 'search_path=pg_catalog, pg_temp%') as pinned
        from pg_proc where pronamespace = 'sno'::regnamespace`,
     );
-    // it sets its caller's search_path, names everything with a schema, and runs with its caller's
-    // rights
+    // these set their caller's search_path, name everything with a schema, and run with their
+    // caller's rights
     const setsPath = { name: 'under_path', pinned: false, definer: false, open: false };
-    expect(rows.filter(({ pinned }) => !pinned)).toEqual([setsPath]);
+    expect(rows.filter(({ pinned }) => !pinned)).toEqual([setsPath, setsPath]);
     expect(
       rows
         .filter(({ open }) => open)

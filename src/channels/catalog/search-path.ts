@@ -7,11 +7,20 @@
  * looked up the query's own names, and before it calls any function. The planner evaluates
  * `sno.under_path()` when it reaches it in FROM.
  */
+import { createHash } from 'node:crypto';
 import { quoteLiteral } from '../../postgres/quote.ts';
+import type { CatalogFunction } from './catalog.ts';
 
-/** Sets the path; must be the first item in FROM of a query that is planned at each run. */
-export function underPath(path: string): string {
-  return `sno.under_path(${quoteLiteral(path)}) sno_path`;
+/**
+ * Sets the path; must be the first item in FROM of a query that is planned at each run, or that has
+ * another text for other functions. `functions`: those that the query calls. A session that has run
+ * them with other bodies forgets their plans: Postgres keeps a plan that calls f(anyelement) after
+ * f(integer) was created.
+ */
+export function underPath(path: string, functions: readonly CatalogFunction[]): string {
+  const bodies = functions.flatMap(({ body }) => body ?? []);
+  const digest = bodies.length === 0 ? '' : `, '${createHash('md5').update(bodies.join()).digest('hex')}'`;
+  return `sno.under_path(${quoteLiteral(path)}${digest}) sno_path`;
 }
 
 /** Also needed in WHERE of a query whose plan is reused: evaluated first at each run. */

@@ -28,7 +28,7 @@ export function snapshotQuery(
   const select =
     selectFromView(channel, plan, shown, isValueOf) ?? selectFromTables(channel, tables, parsed, plan, isValueOf);
   const { relation, columns, from, where } = select;
-  const path = underPath(channel.searchPath);
+  const path = underPath(channel.searchPath, channel.functions);
   const { length } = plan.pattern.columns;
   const values = Array.from({ length }, (_, index) => settingOf(index + 1));
   const sql = `select ${columns} from ${path} cross join ${from}${whereAll(where(values))}`;

@@ -47,7 +47,7 @@ export function remoteQuery({ channel, types, ...parts }: RemoteQueryParts): Rem
   const values = placeholders.map((name, index) => `r.${quoteIdentifier(name)}::text as sno_v${index}, `);
   const asked = (rowsSql: readonly string[]) =>
     'select v.* ' +
-    `from ${underPath(channel.searchPath)} ` +
+    `from ${underPath(channel.searchPath, functions)} ` +
     `cross join unnest(${['$1::boolean[]', ...arrays].join(', ')}) with ordinality u(${['k', ...names, 'n'].join(', ')}) ` +
     `left join lateral (select true as sno_in, ${values.join('')}` +
     'case when u.k then null else row_to_json(r.*)::text end as sno_data ' +

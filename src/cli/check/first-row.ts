@@ -25,7 +25,9 @@ export async function firstRowFault(
   await client.query('savepoint sno_first_row');
   try {
     await client.query(`set local search_path = pg_catalog; set local statement_timeout = ${FIRST_ROW_MS_MAX}`);
-    await client.query(`select row_to_json(v.*)::text from ${underPath(searchPath)} cross join ${view} v limit 1`);
+    await client.query(
+      `select row_to_json(v.*)::text from ${underPath(searchPath, functions)} cross join ${view} v limit 1`,
+    );
     return [];
   } catch (error) {
     const { code, message } = error as { readonly code?: unknown; readonly message: string };

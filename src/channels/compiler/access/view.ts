@@ -49,7 +49,7 @@ export function compileAccess(
   if (fault !== undefined) return fault;
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   const parts: AccessParts = {
-    from: underPath(access.searchPath),
+    from: underPath(access.searchPath, access.functions),
     view: `${nameOf(access)} ${VIEW}`,
     pinned: stayUnderPath(access.searchPath),
     columns: [...values, ...claims].map(({ name }) => name),
