@@ -2,9 +2,9 @@
  * The judge compares the frames sent to each subscriber with the commits. It shares no code with
  * the server.
  *
- * It reads each channel's record in order (channel-check.ts). A frame that is not the next effect in
- * any history is a violation. So is a position beyond the effects received. Each effect is checked
- * against the model, so the subscriber's rows equal the view at every position.
+ * It reads each channel's record in order (channel-check.ts). A frame that is not the next effect
+ * in any history is a violation. So is a position beyond the effects received. Each effect is
+ * checked against the model, so the subscriber's rows equal the view at every position.
  */
 import { ChannelCheck } from './channel-check.ts';
 import { Calendar, disagreements, type Evidence, type Incident } from './evidence.ts';
