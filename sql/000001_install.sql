@@ -1204,7 +1204,6 @@ as $$
                   select string_agg(i.xmin::text, ',' order by i.inhrelid)
                   from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
                 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
-                'isLogged', coalesce((select c.relkind = 'r' and c.relpersistence = 'p' from pg_class c where c.oid = p.relid), true),
                 'isGuarded', exists (
                   select from pg_trigger g
                   where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')

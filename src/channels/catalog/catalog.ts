@@ -253,8 +253,6 @@ const partition = z.object({
   /** Differs if it, or a partition above it, was detached and attached again. */
   attachedAs: z.string(),
   isEmpty: z.boolean(),
-  /** Whether the WAL has its rows: false if it is unlogged, or a foreign table. */
-  isLogged: z.boolean(),
   /** Whether it has the trigger that reports a TRUNCATE of the partition alone. */
   isGuarded: z.boolean(),
 });

@@ -26,8 +26,6 @@ export function publicationFault(
   table: CatalogTable,
   { name: publication, published, publishing }: Publication,
 ): SnoError | undefined {
-  const missing = missingPartitions(table);
-  if (missing !== undefined) return missing;
   if (published.has(table.oid)) return partitionsFault(table);
   const name = readableName(table.schema, table.name);
   if (publishing.has(table.oid))
@@ -69,18 +67,6 @@ function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTabl
   if (replicaIdentity === 'd') return primaryKey !== null;
   if (replicaIdentity === 'i') return identityIndex !== null;
   return replicaIdentity === 'f';
-}
-
-/** The error for partitions whose rows are not in the WAL. */
-function missingPartitions({ schema, name, partitions }: CatalogTable): SnoError | undefined {
-  const missing = partitions.filter(({ isLogged }) => !isLogged).map((partition) => partition.name);
-  if (missing.length === 0) return undefined;
-  const statements = missing.map((partition) => `alter table ${partition} set logged;`);
-  return new SnoError(
-    'table_unpublished',
-    `${readableName(schema, name)} has partitions that are unlogged or foreign tables, so their changes are not in the WAL: ${missing.join(', ')}`,
-    { hint: `-- Detach foreign tables instead.\n${statements.join('\n')}` },
-  );
 }
 
 /**
