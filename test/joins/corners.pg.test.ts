@@ -32,6 +32,15 @@ const CORNERS: readonly Corner[] = [
     ],
   },
   {
+    name: "columns may have the names that Snö's own queries use",
+    tables: `
+      create table u (n int primary key, size text, bytes int, t text, u text, c0 int, v0 int, b int, r int, k int);
+      create table t (n int primary key, u int, size int);
+      insert into u values (1, 'small', 1, 't', 'u', 2, 3, 4, 5, 6)`,
+    view: 'select t.n as id, t.size, u.size as other, u.bytes, u.t, u.u, u.c0, u.v0, initcap(u.size) as b, u.b as r, u.k, u.r as n from t left join u on u.n = t.u',
+    transactions: ['insert into t values (1, 1, 7)', "update u set size = 'large', bytes = null", 'delete from u'],
+  },
+  {
     name: 'a unique key may have NULLs, which equal nothing',
     tables: `
       create table people (id int primary key, email text unique, name text);
