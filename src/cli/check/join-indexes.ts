@@ -7,10 +7,16 @@ import type { CatalogTable } from '../../channels/catalog/catalog.ts';
 import type { ChannelView } from '../../channels/channel.ts';
 import { readableName } from '../../postgres/quote.ts';
 
-/** The columns of each index, as attribute numbers in their order: `1 2`. 0 is an expression. */
+/**
+ * The columns of each index, as attribute numbers in their order: `1 2`. 0 is an expression. Rows
+ * are looked up by equality, so an index without the rows whose first column is NULL suffices.
+ */
 const INDEXES = `
 select i.indrelid as relation, array_to_string(i.indkey[0:i.indnkeyatts - 1], ' ') as columns
-from pg_index i where i.indrelid = any($1::oid[]) and i.indpred is null and i.indisvalid`;
+from pg_index i
+left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+where i.indrelid = any($1::oid[]) and i.indisvalid
+  and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname))`;
 
 /** Returns a warning for each missing index, with the statement that creates it. */
 export async function missingIndexes(client: pg.ClientBase, { join }: ChannelView): Promise<readonly string[]> {
