@@ -848,6 +848,66 @@ $$;
 comment on function sno.casts_by_text(oid[], oid[]) is
   'The types to which views cast values through their text, and the types that those consist of, for sno.catalog(). `sources`: for each view, a relation whose rule it runs. No row for a view without such casts.';
 
+create or replace function sno.surroundings(views oid[], classes oid[], sources oid[]) returns table (view oid, digest text)
+language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
+as $$
+  with recursive
+  rule as materialized (
+    select distinct s.view, s.class, case s.class when 'pg_rewrite'::regclass then r.oid else s.oid end as oid
+    from unnest($1, $2, $3) s (view, class, oid)
+    left join pg_rewrite r on s.class = 'pg_rewrite'::regclass and r.ev_class = s.oid and r.ev_type = '1'
+  ),
+  depends as materialized (
+    select distinct r.view, d.refclassid, d.refobjid, d.refobjsubid
+    from rule r join pg_depend d on d.classid = r.class and d.objid = r.oid
+    where d.refclassid in ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_class'::regclass, 'pg_ts_config'::regclass, 'pg_ts_dict'::regclass)
+  ),
+  used (view, class, oid) as (
+    select d.view, d.refclassid, d.refobjid from depends d where d.refclassid not in ('pg_proc'::regclass, 'pg_class'::regclass)
+    union
+    select d.view, 'pg_type'::regclass, a.atttypid
+    from depends d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and a.atttypid >= 16384
+    union
+    select d.view, 'pg_type'::regclass, x.type
+    from depends d join pg_proc p on p.oid = d.refobjid cross join lateral unnest(p.proargtypes::oid[] || p.prorettype) x (type)
+    where d.refclassid = 'pg_proc'::regclass and x.type >= 16384
+    union
+    select u.view, u.class, x.type
+    from used u
+    -- LIMIT makes the planner look up each row instead of reading all of pg_type.
+    cross join lateral (select * from pg_type t where u.class = 'pg_type'::regclass and t.oid = u.oid limit 1) t
+    cross join lateral (
+      values (t.typbasetype), (t.typelem)
+      union all
+      select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+      union all
+      select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+    ) x (type)
+    where x.type >= 16384
+  ),
+  item as materialized (select distinct u.class, u.oid from used u),
+  described as materialized (
+    select i.class, i.oid, string_agg(e.enumlabel, ',' order by e.enumsortorder) as text
+    from item i join pg_enum e on e.enumtypid = i.oid
+    where i.class = 'pg_type'::regclass
+    group by i.class, i.oid
+    union all
+    select i.class, i.oid, string_agg(concat_ws(' ', m.maptokentype, m.mapseqno, m.mapdict, d.xmin), ',' order by m.maptokentype, m.mapseqno)
+    from item i join pg_ts_config_map m on m.mapcfg = i.oid join pg_ts_dict d on d.oid = m.mapdict
+    where i.class = 'pg_ts_config'::regclass
+    group by i.class, i.oid
+    union all
+    select i.class, i.oid, d.xmin::text from item i join pg_ts_dict d on d.oid = i.oid where i.class = 'pg_ts_dict'::regclass
+  )
+  select u.view, md5(string_agg(concat_ws(' ', d.class, d.oid, d.text), ';' order by d.class, d.oid))
+  from used u join described d on (d.class, d.oid) = (u.class, u.oid)
+  group by u.view
+$$;
+comment on function sno.surroundings(oid[], oid[], oid[]) is
+  'A digest of what definitions of views do not print: the labels of enums, text search configurations. The arguments are those of sno.functions(). No row for a view that uses none.';
+
 create or replace function sno.columns_read(views oid[], sources oid[]) returns table (view oid, columns json)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -1084,6 +1144,7 @@ as $$
     ) s (view, class, oid)
   ),
   functions as materialized (select f.* from sources s cross join lateral sno.functions(s.views, s.classes, s.oids) f),
+  surroundings as materialized (select g.* from sources s cross join lateral sno.surroundings(s.views, s.classes, s.oids) g),
   casts as materialized (
     select c.* from (
       select array_agg(u.view) as views, array_agg(u.oid) as oids
@@ -1114,6 +1175,7 @@ as $$
           'searchPath', p.path,
           'functions', coalesce(f.functions, '[]'),
           'castsByText', coalesce(k.types, '[]'),
+          'surroundings', coalesce(e.digest, ''),
           'reads', coalesce(r.everything, '[]'),
           'options', coalesce(to_json(v.options), '[]'),
           'secured', coalesce(s.secured, '[]')
@@ -1123,6 +1185,7 @@ as $$
       left join columns c on c.relation = v.oid
       left join functions f on f.view = v.oid
       left join casts k on k.view = v.oid
+      left join surroundings e on e.view = v.oid
       left join reads r on r.view = v.oid
       left join secured s on s.view = v.oid
       where v.schema = 'channels' and v.definition is not null),
@@ -1137,6 +1200,7 @@ as $$
           'searchPath', p.path,
           'functions', coalesce(f.functions, '[]'),
           'castsByText', coalesce(k.types, '[]'),
+          'surroundings', coalesce(e.digest, ''),
           'basis', json_build_object(
             'unnoticed', coalesce(u.what, '[]'),
             'policies', coalesce(o.policies, '[]'),
@@ -1151,6 +1215,7 @@ as $$
       left join columns c on c.relation = v.oid
       left join functions f on f.view = v.oid
       left join casts k on k.view = v.oid
+      left join surroundings e on e.view = v.oid
       left join reads r on r.view = v.oid
       left join untold u on u.view = v.oid
       left join relevant_policies o on o.view = v.oid
@@ -2138,7 +2203,8 @@ as $$
     (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_attrdef o where adrelid in (select oid from class)),
     (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_trigger o where tgfoid = 'sno.on_truncate()'::regprocedure),
     (select sum(hash_record_extended(row(oid, xmin), 0)) from (
-      select oid, xmin from pg_enum union all select oid, xmin from pg_cast union all select oid, xmin from pg_namespace where oid in (select oid from space)
+      select oid, xmin from pg_enum union all select oid, xmin from pg_ts_config union all select oid, xmin from pg_ts_dict
+      union all select mapcfg, xmin from pg_ts_config_map union all select oid, xmin from pg_cast union all select oid, xmin from pg_namespace where oid in (select oid from space)
       union all select oid, xmin from pg_collation union all select oid, xmin from pg_policy union all select oid, xmin from pg_publication
       union all select oid, xmin from pg_publication_rel union all select oid, xmin from pg_publication_namespace
       -- Functions look names up in the search_path of a role or of the database.

@@ -83,6 +83,7 @@ export async function channelOf(
     searchPath: '"$user", public',
     functions: [],
     castsByText: [],
+    surroundings: '',
     basis,
     reads: [],
     between: [],

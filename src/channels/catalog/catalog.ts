@@ -128,6 +128,11 @@ const view = z.object({
    * types that those consist of.
    */
   castsByText: z.array(z.string()),
+  /**
+   * Differs if something changed that definitions do not print: the labels of the enums that it
+   * uses, or its text search configurations.
+   */
+  surroundings: z.string(),
 });
 
 const channel = z.object({

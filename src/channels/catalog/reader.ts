@@ -147,11 +147,20 @@ export async function readCatalogKey(connection: Connection): Promise<string> {
 }
 
 /**
+ * How long a poll waits for a lock, in ms. Writers wait behind it meanwhile. Much less than
+ * deadlock_timeout, so that no transaction of the app is aborted because of a poll.
+ */
+const POLL_LOCK_MS_MAX = 50;
+
+/**
  * Reads the catalog of a database without event triggers. Also adds the tables of new channels to
- * the publication, since no trigger does. Call it periodically, outside a transaction.
+ * the publication, since no trigger does. A table that is locked is left to the next call. Call it
+ * periodically, outside a transaction.
  */
 export async function pollCatalog(connection: Connection, publication: string): Promise<CatalogRead> {
-  await ask(connection, 'select from sno.sync_publication($1)', publication);
+  const sql = `with patience as materialized (select set_config('lock_timeout', '${POLL_LOCK_MS_MAX}', true))
+    select from patience cross join lateral sno.sync_publication($1)`;
+  await ask(connection, sql, publication);
   await ask(connection, 'select from sno.exclude_writers($1)', publication);
   return readCatalogAt(connection, publication);
 }

@@ -255,6 +255,7 @@ function fingerprint(
     ...(remote === undefined ? [] : [called, channel.searchPath]),
     channel.pattern,
     channel.definition,
+    channel.surroundings,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
     tables.map(({ table, columns }) => [
       table.oid,

@@ -23,6 +23,7 @@ export function fingerprintOf(
   return digest([
     channel.pattern,
     channel.definition,
+    channel.surroundings,
     table.oid,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
     channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
