@@ -1,7 +1,7 @@
 /** Comments, docs and names of tests are plain English, as far as a program can check. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { commentsOf, faultsOf, namesOf, paragraphsOf, wideComments } from './support/language.ts';
+import { commentsOf, faultsOf, namesOf, paragraphsOf, wideComments, wideProse } from './support/language.ts';
 
 const ROOT = new URL('../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, ROOT), 'utf8');
@@ -21,6 +21,12 @@ describe('the repository', () => {
 
   test('has no comment wider than 100 columns', () => {
     expect(sources.flatMap((file) => wideComments(read(file)).map((fault) => `${file}:${fault}`))).toEqual([]);
+  });
+
+  test('has no page with a line of prose wider than 120 columns', () => {
+    // They have names of tests, and captions that benchmarks write.
+    const wrapped = pages.filter((file) => !/(invariants|performance)\.md$/.test(file));
+    expect(wrapped.flatMap((file) => wideProse(read(file)).map((fault) => `${file}:${fault}`))).toEqual([]);
   });
 
   test.each([
@@ -66,6 +72,13 @@ describe('the rules', () => {
       '3: wider than 100 columns',
     ]);
     expect(wideComments(`${wide}x`)).toEqual(['1: wider than 100 columns']);
+  });
+
+  test('refuse a line of a page of 121 columns, but not in code and tables', () => {
+    const wide = 'x'.repeat(121);
+    expect(wideProse(`${wide.slice(1)}\n${wide}\n\n- a\n  | ${wide} |\n\n    ${wide}\n\n| ${wide} |`)).toEqual([
+      '2: wider than 120 columns',
+    ]);
   });
 
   test('find the names of tests and groups', () => {

@@ -17,17 +17,17 @@ export function expressionsPage(writtenBy: string): string {
 
 ${writtenBy}
 
-A channel view may compute anything that depends only on the row. \`sno check\` says for each channel which of two paths it
-takes:
+A channel view may compute anything that depends only on the row. \`sno check\` says for each channel which of two
+paths it takes:
 
-- **in process**: every expression of the view is in the tables below. Snö computes them without asking Postgres, from the
-  text of the row's columns as the WAL brings it. Its answers equal those of Postgres 15 to 18 to the byte.
+- **in process**: every expression of the view is in the tables below. Snö computes them without asking Postgres,
+  from the text of the row's columns as the WAL brings it. Its answers equal those of Postgres 15 to 18 to the byte.
   \`test/channels/expressions.pg.test.ts\` compares random expressions over random rows with Postgres.
 - **by Postgres**: the view has an expression that is not in the tables. Postgres evaluates the view over the rows of a
   commit, all in one round trip. The answers are the same; the events arrive later by that round trip.
 
-Snö refuses a view that can change without a commit to its table. Such a view has \`now()\`, a cast of text to a date or time
-(the text may be \`today\`), a volatile function, a user-defined stable function, or a subquery other
+Snö refuses a view that can change without a commit to its table. Such a view has \`now()\`, a cast of text to a date
+or time (the text may be \`today\`), a volatile function, a user-defined stable function, or a subquery other
 than [\`EXISTS\` and \`IN\`](channels.md#subqueries).
 
 If evaluating a row raises an error, such as a division by zero, a query of the view fails as well. Snö then resets the
@@ -35,8 +35,8 @@ channels of that view, and the log says why.
 
 ## In process
 
-In a database with another encoding than UTF8, Snö computes nothing in process. Types have their names in \`pg_type\`: int4 is
-integer, float8 is double precision, bpchar is character(n), bool is boolean. A domain counts as its base type.
+In a database with another encoding than UTF8, Snö computes nothing in process. Types have their names in \`pg_type\`:
+int4 is integer, float8 is double precision, bpchar is character(n), bool is boolean. A domain counts as its base type.
 \`anyarray\` is an array of any of these types.
 
 | forms |
@@ -45,8 +45,8 @@ ${forms.map(({ is }) => `| ${cell(is)} |`).join('\n')}
 
 Snö compares these types in process:
 
-- bool, int2, int4, int8, numeric, float4, float8, uuid, bytea, date, time, timestamp, timestamptz and enums: equality and
-  order;
+- bool, int2, int4, int8, numeric, float4, float8, uuid, bytea, date, time, timestamp, timestamptz and enums: equality
+  and order;
 - text, varchar and bpchar: equality, and order if the collation is C;
 - jsonb and arrays: equality.
 

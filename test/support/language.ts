@@ -71,6 +71,20 @@ export function wideComments(source: string): string[] {
   );
 }
 
+/** Maximum width of a line of a page, in columns. */
+const PAGE_COLUMNS_MAX = 120;
+
+/** Lines of prose that are too wide: tables and code may be wider. */
+export function wideProse(page: string): string[] {
+  const lines = page.split('\n');
+  return paragraphsOf(page).flatMap(({ line, lineCount }) =>
+    Array.from({ length: lineCount }, (_, index) => line + index)
+      .filter((number) => !/^\s*\|/.test(lines[number - 1] ?? ''))
+      .filter((number) => (lines[number - 1]?.length ?? 0) > PAGE_COLUMNS_MAX)
+      .map((number) => `${number}: wider than ${PAGE_COLUMNS_MAX} columns`),
+  );
+}
+
 /** The rules that a text breaks. */
 export function faultsOf({ kind, line, text }: Prose): string[] {
   const prose = withoutQuotes(text);

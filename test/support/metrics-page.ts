@@ -64,7 +64,8 @@ export async function metricsPage(writtenBy: string): Promise<string> {
 ${writtenBy}
 
 \`/metrics\` of the admin port has these metrics, for Prometheus. StatsD and OpenTelemetry receive the same:
-see [operations.md](operations.md#monitoring). The last column names the panels of \`ops/grafana.json\` that show a metric.
+see [operations.md](operations.md#monitoring). The last column names the panels of \`ops/grafana.json\` that show a
+metric.
 [Alerts](operations.md#alerts) says which values call for an operator.
 
 | metric | type | labels | what it says | panels |
