@@ -14,11 +14,12 @@ export class Draw extends Random {
 
 const TABLES = ['t0', 't1', 't2', 't3'] as const;
 
-/** All tables alike: every join by `id` or `k` is possible, and keys change. */
+/** All tables alike: every join by `id`, `k` or `e` is possible, and keys change. */
 export const SCHEMA = `${TABLES.map(
   (name) => `
   create table ${name} (id int primary key, k text collate "C" not null unique, a int, b text, c bool not null default true,
-    r int, rk text collate "C", n numeric);
+    r int, rk text collate "C", n numeric, e text collate "C" unique,
+    made text generated always as (coalesce(b, 'none') || k) stored);
   alter table ${name} replica identity full;
   create index on ${name} (r); create index on ${name} (rk);`,
 ).join('')}
@@ -31,6 +32,7 @@ export interface RandomView {
   readonly channels: readonly { readonly name: string; readonly g: number | undefined }[];
 }
 
+const UNIQUE: ReadonlySet<string> = new Set(['id', 'k', 'e']);
 const GROUPS = 4;
 const IDS = 12;
 
@@ -46,6 +48,7 @@ export function randomView(random: Draw, number: number): RandomView {
       `${from}.rk = ${alias}.k`,
       `${alias}.id = ${from}.a`,
       `${alias}.id = ${from}.id`,
+      `${alias}.e = ${from}.rk`,
     ]);
     const extra = random.chance(0.25) ? ` and ${condition(random, [alias, from])}` : '';
     joins.push(`${random.pick(['join', 'left join', 'left join'])} ${random.pick(TABLES)} ${alias} on ${pair}${extra}`);
@@ -64,6 +67,7 @@ export function randomView(random: Draw, number: number): RandomView {
   for (let count = random.pick([0, 1, 1, 2]); count > 0; count--) conditions.push(subquery(random, aliases));
   // expressions that only Postgres evaluates
   if (random.chance(0.3)) columns.push(`initcap(${random.pick(aliases)}.b) as only`);
+  if (random.chance(0.2)) columns.push(`${random.pick(aliases)}.made`);
   if (random.chance(0.1)) conditions.push(`(upper(${random.pick(aliases)}.b) < 'B2') is not true`);
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(random.pick([' and ', ' and ', ' or ']))}`;
   const pattern = isGrouped ? `v${number}:{g}` : `v${number}`;
@@ -143,7 +147,7 @@ export function randomTransaction(random: Draw): readonly string[] {
 function randomStatement(random: Draw): string {
   const table = random.pick(TABLES);
   const id = random.int(0, IDS - 1);
-  const column = random.pick(['a', 'b', 'c', 'r', 'rk', 'n', 'k', 'id', 'r', 'rk', 'a']);
+  const column = random.pick(['a', 'b', 'c', 'r', 'rk', 'n', 'k', 'id', 'r', 'rk', 'a', 'e', 'e']);
   return random.pick([
     insert(random, table, id),
     insert(random, table, id),
@@ -162,14 +166,13 @@ function randomStatement(random: Draw): string {
 }
 
 function insert(random: Draw, table: string, id: number): string {
-  const values = ['k', 'a', 'b', 'c', 'r', 'rk', 'n'].map((column) => textFor(random, column));
-  return `insert into ${table} (id, k, a, b, c, r, rk, n) values (${id}, ${values.join(', ')}) on conflict do nothing`;
+  const values = ['k', 'a', 'b', 'c', 'r', 'rk', 'n', 'e'].map((column) => textFor(random, column));
+  return `insert into ${table} (id, k, a, b, c, r, rk, n, e) values (${id}, ${values.join(', ')}) on conflict do nothing`;
 }
 
 function update(random: Draw, table: string, id: number, column: string): string {
   const value = textFor(random, column);
-  const free =
-    column === 'id' || column === 'k' ? ` and not exists (select from ${table} o where o.${column} = ${value})` : '';
+  const free = UNIQUE.has(column) ? ` and not exists (select from ${table} o where o.${column} = ${value})` : '';
   return `update ${table} set ${column} = ${value} where id = ${id}${free}`;
 }
 
@@ -178,6 +181,7 @@ function textFor(random: Draw, column: string): string {
     case 'k':
       return `'k${random.int(0, 15)}'`;
     case 'rk':
+    case 'e':
       return random.chance(0.15) ? 'null' : `'k${random.int(0, 15)}'`;
     case 'b':
       return random.pick(['null', "'b1'", "'b2'", "'é\"\\'"]);
