@@ -7,7 +7,7 @@ import { formatLsn, type Lsn } from '../lsn.ts';
 import { Arena } from '../memory/arena.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
 import { oldValuesBytes, writeEventsPlace } from '../memory/old-values.ts';
-import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
+import { memoryOf, type Payload, PayloadArena, roomOf } from '../memory/payload.ts';
 import { formatPosition } from '../position.ts';
 import type { Message, Share } from './channel-events.ts';
 import type { Runs } from './runs.ts';
@@ -15,7 +15,7 @@ import type { Runs } from './runs.ts';
 export const TRUNCATE = Buffer.from('{"op":"truncate"}');
 
 /** The journal keeps payloads. */
-const KEPT = new PayloadSlab();
+const KEPT = new PayloadArena();
 const OLD_KEPT = new Arena();
 const TAIL = Buffer.from(']}');
 const CLOSING_BRACE = 0x7d;

@@ -6,11 +6,11 @@ import type { Entry } from '../commit/entry.ts';
 import type { EncodedForms } from '../fanout/encoded-forms.ts';
 import type { Encoding, UnstoredType } from '../fanout/encoding.ts';
 import { withOldValues } from '../memory/old-values.ts';
-import { type Payload, PayloadSlab } from '../memory/payload.ts';
+import { type Payload, PayloadArena } from '../memory/payload.ts';
 import type { ServerFrame } from '../protocol.ts';
 
 /** Payloads that are made here may wait in slow sockets. */
-const KEPT = new PayloadSlab();
+const KEPT = new PayloadArena();
 
 export class WithOldValues implements Encoding {
   readonly #form: Encoding;

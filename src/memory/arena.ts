@@ -5,11 +5,11 @@
  */
 
 /**
- * Bytes of one slab. It is small, since one buffer that is kept longer, by a slow socket, keeps the
- * whole slab.
+ * Bytes of one block. It is small, since one buffer that a slow socket keeps for longer keeps the
+ * whole block.
  */
-const SLAB_BYTES = 8 * 1024;
-/** Maximum bytes of a buffer in a slab. A larger buffer gets memory of its own. */
+const BLOCK_BYTES = 8 * 1024;
+/** Maximum bytes of a buffer in a block. A larger buffer gets memory of its own. */
 const SMALL_BYTES_MAX = 1024;
 
 export class Arena {
@@ -20,7 +20,7 @@ export class Arena {
   allocate(bytes: number): Buffer {
     if (bytes > SMALL_BYTES_MAX) return Buffer.allocUnsafeSlow(bytes);
     if (this.#used + bytes > this.#buffer.length) {
-      this.#buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
       this.#used = 0;
     }
     const start = this.#used;

@@ -8,7 +8,7 @@
  * 32-bit integers, little-endian.
  */
 import type { ByteWriter } from './byte-writer.ts';
-import { memoryOf, type Payload, type PayloadSlab, roomOf, textOf } from './payload.ts';
+import { memoryOf, type Payload, type PayloadArena, roomOf, textOf } from './payload.ts';
 
 /** Bytes of the text at the record's end: the part of the old row that differs. */
 const TEXT_AT = 0;
@@ -68,13 +68,13 @@ export function writeEventsPlace(old: Buffer, eventsAt: number): number {
 }
 
 /** Makes the payload with the old values: as `old`, the last member of each event that has some. */
-export function withOldValues(payload: Payload, old: Buffer, slab: PayloadSlab): Payload {
+export function withOldValues(payload: Payload, old: Buffer, arena: PayloadArena): Payload {
   const text = textOf(payload);
   const eventsAt = old.readUInt32LE(0);
   let bytes = text.length;
   for (let at = EVENTS_BYTES; at < old.length; at = nextOf(old, at))
     bytes += MEMBER.length + old.readUInt32LE(at) + old.readUInt32LE(at + START_AT) + old.readUInt32LE(at + END_AT);
-  const made = slab.allocate(bytes);
+  const made = arena.allocate(bytes);
   const memory = memoryOf(made);
   let to = roomOf(made);
   let copied = 0;

@@ -42,7 +42,7 @@ export function textOf(payload: Payload): Buffer {
 }
 
 /** Memory for payloads that are kept for long and dropped in the order of their creation. */
-export class PayloadSlab {
+export class PayloadArena {
   readonly #arena = new Arena();
 
   /** Returns a payload for a text of this many bytes. The text is arbitrary until it is written. */

@@ -1,7 +1,7 @@
 /** Delivers what a client sends to the other subscribers of its channel, in all processes. */
 import type { Feed } from '../fanout/fanout.ts';
 import { UnstoredFrame } from '../fanout/unstored.ts';
-import { type Payload, PayloadSlab, textOf } from '../memory/payload.ts';
+import { type Payload, PayloadArena, textOf } from '../memory/payload.ts';
 import type { PeerMessage } from './message.ts';
 import type { Peers } from './peers.ts';
 
@@ -26,7 +26,7 @@ export interface LocalSubscribers {
 export class Exchange {
   readonly #local: LocalSubscribers;
   readonly #peers: Peers;
-  readonly #payloads = new PayloadSlab();
+  readonly #payloads = new PayloadArena();
 
   constructor(local: LocalSubscribers, peers: Peers) {
     this.#local = local;

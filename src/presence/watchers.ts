@@ -7,7 +7,7 @@
 import type { Member } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
 import { UnstoredFrame } from '../fanout/unstored.ts';
-import { PayloadSlab } from '../memory/payload.ts';
+import { PayloadArena } from '../memory/payload.ts';
 
 /** A subscriber that watches. */
 export interface Watcher {
@@ -59,7 +59,7 @@ interface Watched {
 export class Watchers {
   readonly #options: WatchersOptions;
   readonly #channels = new Map<string, Watched>();
-  readonly #payloads = new PayloadSlab();
+  readonly #payloads = new PayloadArena();
 
   constructor(options: WatchersOptions) {
     this.#options = options;

@@ -4,7 +4,7 @@ import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { EvictedCommit } from '../journal/evicted-commits.ts';
 import { Arena } from '../memory/arena.ts';
-import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
+import { memoryOf, type Payload, PayloadArena, roomOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
@@ -17,7 +17,7 @@ export interface StepReceiver extends Omit<StreamFollower, 'flush'> {
 }
 
 /** The follower's journal keeps payloads. */
-const KEPT = new PayloadSlab();
+const KEPT = new PayloadArena();
 const OLD_KEPT = new Arena();
 /** The empty channel name in a mark's payload; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';

@@ -19,7 +19,7 @@ const FLUSH_TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const LEVEL = 3;
 
 /**
- * Returns the frame compressed, in `slab`, or the frame itself if compression makes it no smaller.
+ * Returns the frame compressed, in `arena`, or the frame itself if compression makes it no smaller.
  */
 export function deflatedFrame(frame: Buffer, arena: Arena): Buffer {
   const payload = payloadOf(frame);

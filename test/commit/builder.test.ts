@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { beginOldValues, endOldValues, withOldValues } from '../../src/memory/old-values.ts';
-import { type Payload, PayloadSlab, textOf } from '../../src/memory/payload.ts';
+import { type Payload, PayloadArena, textOf } from '../../src/memory/payload.ts';
 import { COMMIT_END_INDEX } from '../../src/position.ts';
 import { batches, begin, builder, event, frames, message } from './builder-rig.ts';
 
@@ -65,7 +65,7 @@ test('old values are beside the payload, and can be put into it, in any commit a
       builder.commit(120);
       const told = new Map<string, object[]>();
       for (const { channel, payload, old } of batches.flatMap(({ entries }) => entries)) {
-        const whole = old === undefined ? payload : withOldValues(payload, old, new PayloadSlab());
+        const whole = old === undefined ? payload : withOldValues(payload, old, new PayloadArena());
         const { events } = JSON.parse(textOf(whole).toString()) as { events: object[] };
         told.set(channel, [
           ...(told.get(channel) ?? []),

@@ -1,11 +1,11 @@
-import { memoryOf, type Payload, PayloadSlab, roomOf } from '../../src/memory/payload.ts';
+import { memoryOf, type Payload, PayloadArena, roomOf } from '../../src/memory/payload.ts';
 
-const slab = new PayloadSlab();
+const arena = new PayloadArena();
 
 /** Returns a payload with this content. */
 export function payloadOf(content: string | Buffer): Payload {
-  if (typeof content === 'string') return slab.text(content);
-  const payload = slab.allocate(content.length);
+  if (typeof content === 'string') return arena.text(content);
+  const payload = arena.allocate(content.length);
   content.copy(memoryOf(payload), roomOf(payload));
   return payload;
 }

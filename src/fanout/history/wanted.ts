@@ -3,7 +3,7 @@ import type { Batch, Entry, Mark } from '../../commit/entry.ts';
 import type { SnoError } from '../../errors.ts';
 import type { ChannelLog, Journal } from '../../journal/journal.ts';
 import { bytesOf, Log } from '../../journal/log.ts';
-import { PayloadSlab } from '../../memory/payload.ts';
+import { PayloadArena } from '../../memory/payload.ts';
 import { comparePositions, type Position } from '../../position.ts';
 
 /** A client that waits for the entries after its position. */
@@ -17,7 +17,7 @@ export interface Waiter {
 }
 
 /** Kept entries are copied, so that they do not keep the memory of everything read with them. */
-const KEPT = new PayloadSlab();
+const KEPT = new PayloadArena();
 
 export class Wanted {
   readonly log: ChannelLog;
