@@ -596,6 +596,8 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   item record;
+  deadline timestamptz := clock_timestamp() + interval '100 milliseconds';
+  busy integer := 0;
 begin
   for item in
     select p.relid::regclass::text as name, t.name as trigger, t.timing
@@ -609,15 +611,33 @@ begin
         select from pg_trigger g
         where g.tgrelid = p.relid and g.tgname = t.name and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
   loop
-    begin
-      execute format('create or replace trigger %I %s truncate on %s for each statement execute function sno.on_truncate()', item.trigger, item.timing, item.name);
-      -- Logical replication and restores run with session_replication_role = replica.
-      execute format('alter table only %s enable always trigger %I', item.name, item.trigger);
-    exception when others then
-      raise warning 'Snö will not notice at once when a partition of % is truncated alone: %', item.name, sqlerrm
-        using hint = 'Run: select sno.guard_partitions();';
-    end;
+    loop
+      begin
+        -- NOWAIT: in the lock's queue, writers would wait behind it, and it could cause a deadlock that aborts one of them.
+        execute format('lock table only %s in share row exclusive mode nowait', item.name);
+        execute format('create or replace trigger %I %s truncate on %s for each statement execute function sno.on_truncate()', item.trigger, item.timing, item.name);
+        -- Logical replication and restores run with session_replication_role = replica.
+        execute format('alter table only %s enable always trigger %I', item.name, item.trigger);
+        exit;
+      exception
+        when lock_not_available then
+          -- The deadline is for all tables together.
+          if clock_timestamp() >= deadline then
+            busy := busy + 1;
+            exit;
+          end if;
+        when others then
+          raise warning 'Snö will not notice at once when a partition of % is truncated alone: %', item.name, sqlerrm
+            using hint = 'Run: select sno.guard_partitions();';
+          exit;
+      end;
+      perform pg_sleep(0.01);
+    end loop;
   end loop;
+  if busy > 0 then
+    raise warning 'Snö will not notice at once when one of % partitions is truncated alone, since other transactions use them now', busy
+      using hint = 'Snö tries again every 10 seconds.';
+  end if;
 end
 $$;
 comment on function sno.guard_partitions(oid[]) is
@@ -2059,6 +2079,8 @@ declare
   relations oid[];
   told json;
   in_turn boolean;
+  -- For the locks of partitions, without waiting in their queues.
+  deadline timestamptz := clock_timestamp() + interval '100 milliseconds';
 begin
   voided := noted.voided || sno.voided_by(noted.states);
   if not noted.is_whole then
@@ -2075,12 +2097,20 @@ begin
       where root.relkind = 'p' and root.relreplident = 'f' and p.isleaf and leaf.relreplident <> 'f' and leaf.relkind = 'r'
         and root.oid = any (relations)
     loop
-      begin
-        execute format('alter table only %s replica identity full', item.name);
-      exception when others then
-        raise warning 'Snö could not give the partition % its root''s replica identity: %', item.name, sqlerrm
-          using hint = format('Run: alter table only %s replica identity full', item.name);
-      end;
+      loop
+        begin
+          execute format('lock table only %s in access exclusive mode nowait', item.name);
+          execute format('alter table only %s replica identity full', item.name);
+          exit;
+        exception when others then
+          if sqlstate <> '55P03' or clock_timestamp() >= deadline then
+            raise warning 'Snö could not give the partition % its root''s replica identity: %', item.name, sqlerrm
+              using hint = format('Run: alter table only %s replica identity full', item.name);
+            exit;
+          end if;
+        end;
+        perform pg_sleep(0.01);
+      end loop;
     end loop;
     if noted.publish then
       for item in select * from sno.sync_publication(null, views) where result <> 'added' loop

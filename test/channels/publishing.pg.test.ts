@@ -39,6 +39,27 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return rows.map(({ relation, writers }) => [relation, writers]);
   }
 
+  test('a new channel over many partitions that are in use does not wait for each of them', async () => {
+    const partitions = Array.from({ length: 30 }, (_, n) => n);
+    await database.query(`create table busy (id int primary key) partition by list (id);
+      ${partitions.map((n) => `create table busy_${n} partition of busy for values in (${n})`).join(';')}`);
+    const writer = await database.connect();
+    await writer.query('begin; insert into busy select * from generate_series(0, 29)');
+    const other = await database.connect();
+    const warnings: unknown[] = [];
+    other.on('notice', ({ message }) => warnings.push(message));
+    await other.query('create view channels.busy as select id from busy');
+    expect(warnings).toEqual([expect.stringMatching(/one of \d+ partitions .* other transactions use them/)]);
+    await writer.query('commit');
+    await database.query('select * from sno.inspect()');
+    const { rows } = await database.query(
+      'select count(distinct tgrelid)::int as n from pg_trigger where tgrelid::regclass::text ~ $1',
+      ['^busy'],
+    );
+    expect(rows).toEqual([{ n: partitions.length + 1 }]);
+    await database.query('drop table busy cascade');
+  });
+
   async function pidOf(client: pg.Client): Promise<number> {
     return (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid as number;
   }
