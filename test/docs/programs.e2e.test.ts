@@ -9,8 +9,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { build, transform } from 'esbuild';
-import type { Browser, Page } from 'playwright-core';
+import { transform } from 'esbuild';
+import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { enter } from '../service/room.ts';
@@ -20,12 +20,11 @@ import { freePort } from '../support/free-port.ts';
 import { plainEnvironment, SECRET, SNO, signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { blocksOf } from './blocks.ts';
+import { ORIGIN, PagePrograms, shows } from './page-programs.ts';
 import { BlocksFor, ROOT, read } from './pages.ts';
 
 const blocks = new BlocksFor('test/docs/programs.e2e.test.ts');
 const run = promisify(execFile);
-/** The page's origin. No server is there: the test answers its requests. */
-const ORIGIN = 'https://app.example.com';
 const PUSHER_SECRET = 'a secret of the app, thirty-two bytes';
 
 const SCHEMA = `
@@ -47,7 +46,7 @@ let here: Stage;
 let browser: Browser;
 let folder: string;
 const children: ChildProcess[] = [];
-const pages: Page[] = [];
+let programs: PagePrograms;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sno-programs-'));
@@ -71,9 +70,10 @@ beforeAll(async () => {
   const local = `127.0.0.1:${here.service.port}`;
   const names = ['sno.example.com:443', 'sno.example.com:8443', 'host:443'];
   browser = await launchBrowser(`--host-resolver-rules=${names.map((name) => `MAP ${name} ${local}`).join(', ')}`);
+  programs = new PagePrograms(browser, folder);
 });
 afterEach(async () => {
-  for (const page of pages.splice(0)) await page.context().close();
+  await programs.close();
   for (const child of children.splice(0)) {
     child.kill('SIGKILL');
     await once(child, 'exit');
@@ -113,94 +113,12 @@ async function writeTypes(): Promise<void> {
   await run(process.execPath, [SNO, 'types', '--out', 'src/channels.ts'], { cwd: folder, env });
 }
 
-async function bundleOf(module: string): Promise<string> {
-  const { outputFiles } = await build({
-    stdin: { contents: module, loader: 'tsx', resolveDir: join(folder, 'src') },
-    absWorkingDir: folder,
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    jsx: 'automatic',
-    define: { 'process.env.NODE_ENV': '"development"', global: 'globalThis' },
-    write: false,
-  });
-  return outputFiles[0]?.text ?? '';
-}
-
-interface Running {
-  readonly page: Page;
-  /** Lines of the page's console. */
-  readonly said: readonly string[];
-  /** The value of an expression in the page. */
-  value<Value>(expression: string): Promise<Value>;
-}
-
-/** Answers to requests of the page's origin, by path. */
-type Answers = Readonly<
-  Record<string, (headers: Record<string, string>) => Promise<{ readonly status: number; readonly body: string }>>
->;
-
-interface Surroundings {
-  /** What the module has before the page's program. */
-  readonly given?: string;
-  /** What it has after. */
-  readonly after?: string;
-  /** Functions that the page may call. */
-  readonly functions?: Readonly<Record<string, (...args: never[]) => unknown>>;
-  readonly answers?: Answers;
-  readonly cookies?: Readonly<Record<string, string>>;
-}
-
-/** Runs a module in a page, and resolves once its last statement has run. */
-async function inPage(program: string, surroundings: Surroundings = {}): Promise<Running> {
-  const { given = '', after = '', functions = {}, answers = {}, cookies = {} } = surroundings;
-  const bundle = await bundleOf(`globalThis.shown = [];\n${given}\n${program}\n${after}\nglobalThis.done = true;`);
-  const page = await browser.newPage({ ignoreHTTPSErrors: true });
-  pages.push(page);
-  const [said, errors]: [string[], string[]] = [[], []];
-
-  page.on('console', (message) => said.push(message.text()));
-  page.on('pageerror', (error) => errors.push(String(error)));
-  // Chromium asks the user before a page of another host may reach this machine.
-  await page.context().grantPermissions(['local-network-access'], { origin: ORIGIN });
-  await page.context().addCookies(Object.entries(cookies).map(([name, value]) => ({ name, value, url: ORIGIN })));
-  for (const [name, work] of Object.entries(functions)) await page.exposeFunction(name, work);
-  await page.route(`${ORIGIN}/**`, async (route) => {
-    const { pathname } = new URL(route.request().url());
-    if (pathname === '/page.js') return route.fulfill({ contentType: 'text/javascript', body: bundle });
-    if (pathname === '/')
-      return route.fulfill({
-        contentType: 'text/html',
-        body: '<!doctype html><title>app</title><div id=root></div><script type=module src="/page.js"></script>',
-      });
-    const known: Answers = { '/sno-token': tokenOfAda, ...answers };
-    const answer = known[pathname];
-    return route.fulfill(answer === undefined ? { status: 404 } : await answer(await route.request().allHeaders()));
-  });
-  await page.goto(`${ORIGIN}/`);
-  await until(async () => {
-    if (errors.length > 0) return true;
-    return page.evaluate('globalThis.done === true');
-  }, 'the program has run');
-  expect(errors).toEqual([]);
-  return { page, said, value: (expression) => page.evaluate(expression) as never };
-}
-
-const tokenOfAda = async () => ({ status: 200, body: await signToken({ sub: 'ada' }) });
 const CLIENT = `import { connect as given } from '@sno-realtime/client';
   const sno = given('wss://sno.example.com/v1', { token: () => fetch('/sno-token').then((answer) => answer.text()) });`;
 const TASKS = `${CLIENT} const tasks = sno.live('project:42'); await tasks.ready;`;
 const RENDER = 'const render = (rows) => shown.push(structuredClone(rows));';
 const SHOW = 'const show = (...all) => shown.push(all);';
 
-const shows = (running: Running, expression: string, wanted: unknown) =>
-  until(
-    async () => {
-      const value = await running.value(expression);
-      return JSON.stringify(value) === JSON.stringify(wanted);
-    },
-    `${expression} is ${JSON.stringify(wanted)}`,
-  );
 const paint = { id: 7, project_id: 42, title: 'Paint', status: 'open' };
 const sand = { id: 8, project_id: 42, title: 'Sand', status: 'open' };
 const insertSand = () => here.query("insert into tasks values (8, 42, 'Sand')");
@@ -210,14 +128,14 @@ test.each([
   ['src/client/package/README.md', 'sno.live<{ id: number', 'await tasks.ready; globalThis.got = tasks.rows;', [paint]],
 ])('%s: the first program renders the rows after each commit', async (page, text, after, got) => {
   await here.query("truncate tasks; insert into tasks values (7, 42, 'Paint')");
-  const running = await inPage(blocks.take(page, text).text, { given: RENDER, after });
+  const running = await programs.run(blocks.take(page, text).text, { given: RENDER, after });
   expect(await running.value('got')).toEqual(got);
   await insertSand();
   await shows(running, 'shown.at(-1)', [paint, sand]);
 });
 
 test('docs/client.md: a write shows at once, and is dropped when the rows include it', async () => {
-  const running = await inPage(blocks.take('docs/client.md', 'await tasks.reached(xid').text, {
+  const running = await programs.run(blocks.take('docs/client.md', 'await tasks.reached(xid').text, {
     given: `${TASKS} const pending = new Map(); const [id, title] = [7, 'Varnish'];`,
     after: 'globalThis.got = [tasks.get(7).title, pending.size];',
     functions: {
@@ -231,7 +149,7 @@ test('docs/client.md: a write shows at once, and is dropped when the rows includ
 });
 
 test('docs/client.md: a channel hears commits, messages and resets', async () => {
-  const running = await inPage(blocks.take('docs/client.md', "room.on('change'").text, {
+  const running = await programs.run(blocks.take('docs/client.md', "room.on('change'").text, {
     given: `${CLIENT} ${SHOW}`,
     after: 'await room.ready;',
   });
@@ -247,7 +165,7 @@ test('docs/client.md: a channel hears commits, messages and resets', async () =>
 
 test('docs/client.md: presence shows members, and sends reach the others', async () => {
   const bob = await enter(here.service, 'bob', { presence: true }, 'room:7');
-  const running = await inPage(blocks.take('docs/client.md', 'left }) => render(members)').text, {
+  const running = await programs.run(blocks.take('docs/client.md', 'left }) => render(members)').text, {
     given: `${CLIENT} ${SHOW} const render = (members) => shown.push(members.map(({ info }) => info.name).sort().join(' '));`,
   });
   const sent = await bob.wait('the send', 0, ({ type, event }) => type === 'message' && event === 'typing');
@@ -260,7 +178,7 @@ test('docs/client.md: presence shows members, and sends reach the others', async
 
 test('docs/client.md: channels are typed by what `sno types` writes', async () => {
   await writeTypes();
-  const running = await inPage(blocks.take('docs/client.md', "sno.live('projekt:42')").text, {
+  const running = await programs.run(blocks.take('docs/client.md', "sno.live('projekt:42')").text, {
     given: 'const projectId = 42;',
     after: `await tasks.ready; const wrong = sno.live('projekt:42');
       globalThis.got = [tasks.rows, await wrong.ready.catch(({ code }) => code)];`,
@@ -269,7 +187,7 @@ test('docs/client.md: channels are typed by what `sno types` writes', async () =
 });
 
 test('docs/client.md: an error with `final` ends the client', async () => {
-  const running = await inPage(blocks.take('docs/client.md', '{ final: true }').text, {
+  const running = await programs.run(blocks.take('docs/client.md', '{ final: true }').text, {
     after: `await new Promise((resolve) => sno.on('status', ({ status }) => status === 'closed' && resolve()));
       globalThis.got = [sno.status, sno.error.message];`,
     answers: { '/sno-token': async () => ({ status: 401, body: '' }) },
@@ -317,7 +235,7 @@ test('docs/client.md: a client in Node that takes frames beyond the limit of ws'
 test('docs/presence.md: a room shows its members and hears sends', async () => {
   await save([reactClient(), ...blocks.files('docs/presence.md')]);
   await writeTypes();
-  const running = await inPage(`import './room'; import { createRoot } from 'react-dom/client';
+  const running = await programs.run(`import './room'; import { createRoot } from 'react-dom/client';
     import { Members } from './Members'; import { sno, SnoProvider } from './sno';
     createRoot(document.querySelector('#root')).render(<SnoProvider client={sno}><Members room={7} /></SnoProvider>);`);
   const bob = await enter(here.service, 'bob', {}, 'room:7');
@@ -334,7 +252,7 @@ test('docs/presence.md: a room shows its members and hears sends', async () => {
 test('docs/react.md: the app and each component follow the database', async () => {
   await save(blocks.files('docs/react.md'));
   await writeTypes();
-  const { page } = await inPage(
+  const { page } = await programs.run(
     `import { createRoot } from 'react-dom/client'; import { App } from './App'; import { Doorbell } from './Doorbell';
     import { Here } from './Here'; import { sno, SnoProvider } from './sno'; import { Title } from './Title';
     import { Waiting } from './Waiting';
@@ -370,7 +288,7 @@ test('docs/react.md: the app and each component follow the database', async () =
 test('docs/tanstack.md: a collection shows the rows, and writes through the API', async () => {
   await save([reactClient(), ...blocks.files('docs/tanstack.md')]);
   await writeTypes();
-  const running = await inPage(
+  const running = await programs.run(
     `import { tasks } from './tasks'; import { tasks as typed } from './typed';
     await tasks.preload(); await typed.preload(); Object.assign(globalThis, { tasks, typed });
     const rename = tasks.update(7, (draft) => { draft.title = 'Varnish'; });
@@ -394,7 +312,7 @@ test('docs/tanstack.md: a collection shows the rows, and writes through the API'
 });
 
 test('docs/sse.md: an EventSource receives snapshot and changes', async () => {
-  const running = await inPage(blocks.take('docs/sse.md', 'new EventSource').text, {
+  const running = await programs.run(blocks.take('docs/sse.md', 'new EventSource').text, {
     given: `const [show, apply] = ['shown', 'applied'].map((name) => (frame) => (globalThis[name] = frame)); `,
   });
   await until(async () => await running.value('globalThis.shown?.type === "snapshot"'), 'the snapshot');
@@ -407,7 +325,7 @@ test('docs/sse.md: an EventSource receives snapshot and changes', async () => {
 });
 
 test('docs/pusher.md: pusher-js receives the rows and their changes', async () => {
-  const running = await inPage(blocks.take('docs/pusher.md', "from 'pusher-js'").text, {
+  const running = await programs.run(blocks.take('docs/pusher.md', "from 'pusher-js'").text, {
     given: `const token = () => ${JSON.stringify(await signToken({ sub: 'ada' }))}; globalThis.rows = new Map();
       const show = (all, isFirst) => { if (isFirst) rows.clear(); for (const { key, data } of all) rows.set(key.id, data.title); };
       const set = ({ id }, { title }) => rows.set(id, title); const remove = ({ id }) => rows.delete(id);`,
@@ -448,13 +366,13 @@ test('docs/howto/token-server.md: the page asks the token server, and ends when 
     return { status: answer.status, body: await answer.text() };
   };
   const { text } = blocks.take('docs/howto/token-server.md', "fetch('/token'");
-  const joined = await inPage(text, {
+  const joined = await programs.run(text, {
     after: `const notes = sno.live('notes:acme'); await notes.ready; globalThis.got = notes.rows;`,
     answers: { '/token': ask },
     cookies: { session: 'ada' },
   });
   expect(await joined.value('got')).toEqual([{ id: 1, org: 'acme', body: 'hello' }]);
-  const signedOut = await inPage(text, {
+  const signedOut = await programs.run(text, {
     after: `await new Promise((resolve) => sno.on('status', ({ status }) => status === 'closed' && resolve()));
       globalThis.got = sno.error.message;`,
     answers: { '/token': ask },
