@@ -1,5 +1,9 @@
 import type pg from 'pg';
 import { expect, test } from 'vitest';
+import type { CatalogTable, CatalogTableColumn } from '../../src/channels/catalog/catalog.ts';
+import type { JoinedView } from '../../src/channels/joins/joined-view.ts';
+import type { Missing } from '../../src/channels/joins/joins.ts';
+import { KnownTable } from '../../src/channels/joins/known-rows.ts';
 import { Question, type QuestionOptions } from '../../src/channels/joins/question.ts';
 
 const code = (code: string) => Object.assign(new Error(code), { code });
@@ -25,4 +29,40 @@ test('a lost connection is tried again for as long as the question may take; an 
   } as unknown as QuestionOptions);
   await expect(question.ask()).rejects.toMatchObject({ code: '42501' });
   expect(attempts).toBe(4);
+});
+
+test.each([
+  ['r', 'of a plain table alone', ['marker', 'join only "app"."people" t on']],
+  ['p', 'of a partitioned table before the marker', ['join "app"."people" t on', 'marker']],
+])('relkind %s: rows are read %s', async (kind, _, order) => {
+  const id = { name: 'id', number: 1, type: 'integer' } as unknown as CatalogTableColumn;
+  const known = new KnownTable({ schema: 'app', name: 'people', kind } as unknown as CatalogTable, [id], [1]);
+  const index = known.index([1], ['bigint']);
+  const view = { parts: [{ known }] } as unknown as JoinedView;
+  const steps: string[] = [];
+  const client = {
+    query: async ({ text }: { readonly text: string }) => {
+      const [join] = /join (only )?"app"."people" t on/.exec(text) ?? [];
+      if (join !== undefined) steps.push(join);
+      return { rows: text.includes('pg_current_snapshot') ? [{ snapshot: '10:10:' }] : [] };
+    },
+    release: () => {},
+  };
+  const question = new Question({
+    pool: { connect: async () => client } as unknown as pg.Pool,
+    passed: new Set(),
+    missing: (): Missing =>
+      index.get('7') === undefined ? new Map([[index, new Map([['7', new Set([view])]])]]) : new Map(),
+    lockMs: () => 0,
+    rowsMax: 1,
+    now: () => 0,
+    onAsked: () => {},
+    window: { entries: [], hasArrived: true, expect: () => {} },
+    mark: async () => {
+      steps.push('marker');
+      question.onRead();
+    },
+  } as unknown as QuestionOptions);
+  await question.ask();
+  expect(steps).toEqual(order);
 });

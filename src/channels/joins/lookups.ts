@@ -147,7 +147,7 @@ function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
     `select n, ${table.columns.map((_, at) => `c${at}`).join(', ')}, bytes from (` +
     `select u.n, ${outputs.join(', ')}, s.size, sum(s.size) over (rows unbounded preceding) as bytes ` +
     `from ${lookups} ` +
-    `join ${nameOf(table)} t on ${conditions.join(' and ') || 'true'}, lateral (select ${size}) s(size)) f ` +
+    `join ${table.table.kind === 'p' ? '' : 'only '}${nameOf(table)} t on ${conditions.join(' and ') || 'true'}, lateral (select ${size}) s(size)) f ` +
     `where bytes - size <= ${bytesMax} limit ${limit}`
   );
 }

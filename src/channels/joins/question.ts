@@ -149,9 +149,12 @@ export class Question {
 
   async #fill(session: LookupSession, tables: ReadonlySet<KnownTable>): Promise<void> {
     const { onAsked, giveUp } = this.#options;
-    const marker = this.#marker();
+    // A query also finds rows of a partition that is attached after the snapshot. So the report of
+    // that must arrive before the marker, which is written after the query.
+    const isLate = [...tables].some(({ table }) => table.kind === 'p');
+    let marker = isLate ? undefined : this.#marker();
     // awaited below, but may fail before
-    marker.catch(() => undefined);
+    marker?.catch(() => undefined);
     for (let missing = this.#options.missing(); missing.size > 0; missing = this.#options.missing()) {
       this.#check();
       onAsked([...missing.values()].reduce((sum, { size }) => sum + size, 0));
@@ -167,6 +170,7 @@ export class Question {
         );
         continue;
       }
+      if (isLate) marker = this.#marker();
       await marker;
       this.#check();
       const broken = this.#changes(session.visibility, tables);
@@ -185,12 +189,15 @@ export class Question {
     }
   }
 
-  /** The waiting changes that the snapshot sees, and the tables of those that cannot be undone. */
+  /**
+   * The waiting changes that the snapshot sees, and the tables of those that cannot be undone.
+   * Queries may see a change of definitions although the snapshot does not.
+   */
   #changes(visibility: Visibility, tables: ReadonlySet<KnownTable>) {
     const changes: Change[] = [];
     const broken = new Set<KnownTable>();
-    for (const { xid, change, table } of this.#options.window.entries) {
-      if (!tables.has(table) || !visibility.sees(xid)) continue;
+    for (const { xid, change, table, lost } of this.#options.window.entries) {
+      if (!tables.has(table) || !(lost === 'definitions' || visibility.sees(xid))) continue;
       if (change === undefined) broken.add(table);
       else changes.push(change);
     }

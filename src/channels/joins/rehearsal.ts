@@ -91,7 +91,7 @@ function collect(
     if (before !== undefined) rows.add(before, commit);
     if (after !== undefined) rows.add(after, commit);
   };
-  for (const { xid, isFresh, table, change, isTruncate } of entries) {
+  for (const { xid, isFresh, table, change, lost } of entries) {
     if (xid !== commit) {
       commit = xid;
       evaluation.begin();
@@ -100,8 +100,9 @@ function collect(
     const views = joins.viewsOf(table).filter((view) => view.asked !== undefined && !broken.has(view));
     if (change === undefined) {
       // without its joined rows, a view is reset; after a TRUNCATE, its next commit is evaluated
-      for (const view of views) if (view.placesOf(table).join() !== '0') (isTruncate ? ended : broken).add(view);
-      if (isTruncate) for (const index of table.indexes) undo.push(index.truncate());
+      for (const view of views)
+        if (view.placesOf(table).join() !== '0') (lost === 'truncate' ? ended : broken).add(view);
+      if (lost === 'truncate') for (const index of table.indexes) undo.push(index.truncate());
       continue;
     }
     const evaluated: Evaluated[] = [];

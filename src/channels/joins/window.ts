@@ -22,11 +22,12 @@ export interface WindowEntry {
   readonly table: KnownTable;
   /** Undefined: it cannot be undone. */
   readonly change: Change | undefined;
-  /**
-   * If `change` is undefined: whether it is a TRUNCATE, not a redefinition or an unreadable row.
-   */
-  readonly isTruncate: boolean;
+  /** The reason why `change` is undefined. */
+  readonly lost: Lost | undefined;
 }
+
+/** A TRUNCATE, a change of definitions, or a row that the WAL does not contain whole. */
+export type Lost = 'truncate' | 'definitions' | 'row';
 
 export interface WindowOptions {
   readonly joins: () => Joins;
@@ -150,7 +151,7 @@ export class Window implements ChangeHandler {
   truncate(relations: readonly Relation[]): void {
     for (const { oid } of relations) {
       const table = this.#joins?.table(oid);
-      if (table !== undefined) this.#push(table, undefined, true);
+      if (table !== undefined) this.#push(table, undefined, 'truncate');
     }
   }
 
@@ -166,7 +167,7 @@ export class Window implements ChangeHandler {
   /** Marks the tables of a redefined view: their rows may differ without changes in the WAL. */
   #redefine(catalog: string): void {
     for (const { pattern, parts } of this.#joins?.views ?? [])
-      if (catalog.includes(pattern)) for (const { known } of parts) this.#push(known, undefined);
+      if (catalog.includes(pattern)) for (const { known } of parts) this.#push(known, undefined, 'definitions');
   }
 
   /** Uses the definitions in force for the messages that follow. */
@@ -194,12 +195,12 @@ export class Window implements ChangeHandler {
       this.#push(table, { table, oldRow: oldTuple && rows.row(oldTuple), newRow: newTuple && rows.row(newTuple) });
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      this.#push(table, undefined);
+      this.#push(table, undefined, 'row');
     }
   }
 
-  #push(table: KnownTable, change: Change | undefined, isTruncate = false): void {
-    this.#entries.push({ message: this.#count, xid: this.#xid, isFresh: this.#isFresh, table, change, isTruncate });
+  #push(table: KnownTable, change: Change | undefined, lost?: Lost): void {
+    this.#entries.push({ message: this.#count, xid: this.#xid, isFresh: this.#isFresh, table, change, lost });
   }
 
   #setEntries(entries: WindowEntry[]): void {
