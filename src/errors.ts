@@ -458,6 +458,11 @@ export const ERRORS = {
     cause: 'The URL of an event stream names no channel, or its `snapshot` is neither `true` nor `false` (HTTP 400).',
     hint: 'Use GET /v1/events?channel=project:42&snapshot=true, with each channel name percent-encoded.',
   },
+  pusher_request_invalid: {
+    audience: 'client',
+    cause: 'A request or a subscription of a Pusher library lacks a parameter, or has an invalid one (HTTP 400).',
+    hint: 'Correct what the message names. docs/pusher.md lists the names of channels and the requests.',
+  },
   method_refused: {
     audience: 'client',
     cause: 'The path of event streams serves GET, HEAD and OPTIONS only (HTTP 405).',

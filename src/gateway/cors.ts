@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify';
 
 /** How long browsers may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_SECONDS = 600;
+const HEADER_NAME = /^[\w-]{1,64}$/;
 
 /** Lets a page of this origin, which has been admitted, read the response. */
 export function allowPage(reply: FastifyReply, origin: string | undefined): void {
@@ -13,13 +14,19 @@ export function allowPage(reply: FastifyReply, origin: string | undefined): void
   reply.header('access-control-allow-credentials', 'true');
 }
 
-/** Answers a preflight request. `headers`: those that a page may set, separated by commas. */
+/**
+ * Answers a preflight request. `headers`: those that a page may set, separated by commas. A page
+ * may also set those that it asks for: apps add headers of their own, and Snö ignores them.
+ */
 export function preflight(reply: FastifyReply, methods: string, headers: string): FastifyReply {
+  const { 'access-control-request-headers': asked = '' } = reply.request.headers;
+  const own = asked.split(',').map((name) => name.trim());
+  const more = own.filter((name) => HEADER_NAME.test(name) && !headers.split(', ').includes(name));
   return reply
     .code(204)
     .headers({
       'access-control-allow-methods': methods,
-      'access-control-allow-headers': headers,
+      'access-control-allow-headers': [headers, ...more].join(', '),
       'access-control-max-age': String(PREFLIGHT_SECONDS),
     })
     .send();

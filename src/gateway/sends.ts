@@ -55,6 +55,11 @@ export interface Sender {
 /** The sends to a channel that wait for an answer. Undefined: the client may send. */
 type Waiting = SendRequest[] | undefined;
 
+/** Returns the limit on the sends of one connection. */
+export function sendRateOf({ sendsPerSecondMax, clock }: Pick<SendServices, 'sendsPerSecondMax' | 'clock'>): Rate {
+  return new Rate(sendsPerSecondMax, clock, BURST_SECONDS);
+}
+
 export class Sends {
   readonly #sender: Sender;
   readonly #services: SendServices;
@@ -65,10 +70,10 @@ export class Sends {
    */
   readonly #channels = new Map<string, Waiting>();
 
-  constructor(sender: Sender, services: SendServices) {
+  constructor(sender: Sender, services: SendServices, rate: Rate) {
     this.#sender = sender;
     this.#services = services;
-    this.#rate = new Rate(services.sendsPerSecondMax, services.clock, BURST_SECONDS);
+    this.#rate = rate;
   }
 
   send(request: SendRequest): void {

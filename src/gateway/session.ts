@@ -28,7 +28,8 @@ import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
 import { type AppearanceServices, Appearances } from './appearances.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
-import { type Sender, type SendRequest, type SendServices, Sends } from './sends.ts';
+import type { Rate } from './rate.ts';
+import { type Sender, type SendRequest, type SendServices, Sends, sendRateOf } from './sends.ts';
 import { type AttemptServices, type AttemptSession, SubscribeAttempt, type Wish } from './subscribe-attempt.ts';
 
 /** How long after a failed access check it is repeated, in ms. */
@@ -53,6 +54,11 @@ export interface SessionServices extends AttemptServices, Omit<SendServices, 'fa
 
 /** The client's connection, of any protocol. */
 export interface SessionConnection {
+  /**
+   * The limit on its sends, if several sessions share the connection. Undefined: the session is the
+   * only one.
+   */
+  readonly sendRate?: Rate;
   /** `channel`: as the client knows it. */
   sendError(error: SnoError, channel: string): void;
 }
@@ -182,7 +188,7 @@ export class Session implements Grant, AttemptSession, Sender {
 
   /** Sends to the other subscribers of a channel that the client has joined, or is joining. */
   send(request: SendRequest): void {
-    this.#sends ??= new Sends(this, this.#services);
+    this.#sends ??= new Sends(this, this.#services, this.#connection.sendRate ?? sendRateOf(this.#services));
     this.#sends.send(request);
   }
 

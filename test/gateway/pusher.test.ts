@@ -264,6 +264,55 @@ describe('a subscription', () => {
     await client.wait('e');
   });
 
+  test('a token that the key server cannot check now is checked again, and no refusal is sent', async () => {
+    let failures = 2;
+    const outage = new SnoError('token_unverifiable', 'no key set', { cause: new Error('503') });
+    const identity = { claims: { sub: 'ada' }, expiresAt: undefined };
+    const tokens = { verify: async () => (failures-- > 0 ? outage : identity) };
+    fixture = await start({ tokens });
+    const { client } = await established();
+    const name = 'private-room:1';
+    client.subscribe(name, 'jwt:a.b.c');
+    await client.succeeded(name);
+    expect(client.events(name)).toEqual(['pusher_internal:subscription_succeeded']);
+  });
+
+  test('a token is refused if the server has no key to check it with, or its key server stays away', async () => {
+    const clock = new ManualClock();
+    const told: (Error | undefined)[] = [undefined, new Error('503')];
+    for (const cause of told) {
+      const tokens = { verify: async () => new SnoError('token_unverifiable', 'no key', { cause }) };
+      fixture = await start({ tokens, clock });
+      const { client } = await established();
+      client.subscribe('private-room:1', 'jwt:a.b.c');
+      const refusal = await until(() => {
+        if (cause !== undefined) clock.advance(10_000);
+        return client.frames.find(({ event }) => event === 'pusher:subscription_error');
+      }, 'the refusal');
+      expect(refusal).toMatchObject({ data: { status: 503, code: 'token_unverifiable' } });
+      client.socket.terminate();
+      if (cause === undefined) await fixture.stop();
+    }
+  });
+
+  test('a client with many tokens may not send more events than others', async () => {
+    fixture = await start({ clock: new ManualClock(), settings: { SNO_MAX_SENDS_PER_SECOND: '3' } });
+    const { client, id } = await established();
+    const names = [1, 2, 3].map((n) => `private-room:${n}`);
+    for (const name of names) client.subscribe(name, authOf(id, name));
+    client.subscribe('private-room:4', `jwt:${await tokenOf(2_000_000_000, 'ada')}`);
+    client.subscribe('private-room:5', `jwt:${await tokenOf(2_000_000_000, 'bob')}`);
+    for (const name of [...names, 'private-room:4', 'private-room:5']) await client.succeeded(name);
+    for (const channel of [...names, 'private-room:4', 'private-room:5'])
+      client.socket.send(JSON.stringify({ event: 'client-wave', channel, data: 1 }));
+    client.send('pusher:ping');
+    await client.wait('pusher:pong');
+    const refused = () => client.frames.filter(({ event }) => event === 'pusher:error');
+    await until(() => refused().length === 2, 'the refusals');
+    for (const { data } of refused())
+      expect(data).toMatchObject({ code: 4301, message: expect.stringContaining('more than 3 times a second') });
+  });
+
   test('more channels than allowed are refused, and forgotten ones make room', async () => {
     fixture = await start({ settings: { SNO_MAX_SUBSCRIPTIONS: '2' } });
     const { client } = await established();
@@ -323,6 +372,26 @@ describe('POST /pusher/auth', () => {
       await ask('OPTIONS', '/pusher/auth', '', { origin: PAGE, 'access-control-request-method': 'POST' }),
     ];
     expect(statuses.map(({ status }) => status)).toEqual([403, 403, 401, 400, 400, 403, 413, 204]);
+    const encrypted = await ask('POST', '/pusher/auth', form.replace('room', 'encrypted-room'), ada);
+    expect(encrypted).toMatchObject({ status: 400, body: { code: 'pusher_request_invalid' } });
+    expect(encrypted.body.message).toMatch(/^encrypted channels are not served\. .*docs\/pusher\.md/);
+  });
+
+  test("a page may send an app's own headers along", async () => {
+    fixture = await start({ settings: { SNO_ALLOWED_ORIGINS: PAGE } });
+    const preflight = async (asked: string) => {
+      const headers = {
+        origin: PAGE,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': asked,
+      };
+      const answer = await ask('OPTIONS', '/pusher/auth', '', headers);
+      return String(answer.headers['access-control-allow-headers']).split(', ');
+    };
+    const usual = await preflight('authorization');
+    expect(usual).toContain('x-csrf-token');
+    expect(await preflight('authorization,x-app-version, x-tenant')).toEqual([...usual, 'x-app-version', 'x-tenant']);
+    expect(await preflight('*,x y,')).toEqual(usual);
   });
 });
 

@@ -159,7 +159,7 @@ function objectIn(body: Buffer): Record<string, unknown> | undefined {
 }
 
 function malformed(message: string): SnoError {
-  return new SnoError('parameters_invalid', message);
+  return new SnoError('pusher_request_invalid', message);
 }
 
 function invalid(message: string): SnoError {

@@ -16,7 +16,7 @@ import { subscriptionText, userText } from './app.ts';
 import type { PusherServices } from './connection.ts';
 import { mayJoin } from './may-join.ts';
 import { channelDataOf } from './member.ts';
-import { parseName } from './names.ts';
+import { isEncrypted, parseName } from './names.ts';
 
 const CHANNEL_PATH = '/pusher/auth';
 const USER_PATH = '/pusher/user-auth';
@@ -114,9 +114,11 @@ export class Authorization {
     { socketId, channel }: Question,
     { claims, address }: Asker,
   ): Promise<Signed | SnoError> => {
+    if (channel !== undefined && isEncrypted(channel))
+      return new SnoError('pusher_request_invalid', 'encrypted channels are not served');
     const name = channel === undefined ? undefined : parseName(channel);
     if (socketId === undefined || name?.isPrivate !== true || name.user !== undefined)
-      return new SnoError('parameters_invalid', 'socket_id and the channel_name of a private channel are needed');
+      return new SnoError('pusher_request_invalid', 'socket_id and the channel_name of a private channel are needed');
     const found = await mayJoin(name.channel, claims, address, this.#services, name.isPresence);
     if (found instanceof SnoError) return found;
     const data = found === undefined ? undefined : channelDataOf(found);
@@ -124,7 +126,7 @@ export class Authorization {
   };
 
   readonly #signUser = async ({ socketId }: Question, { claims }: Asker): Promise<Signed | SnoError> => {
-    if (socketId === undefined) return new SnoError('parameters_invalid', 'socket_id is needed');
+    if (socketId === undefined) return new SnoError('pusher_request_invalid', 'socket_id is needed');
     const { sub } = claims;
     if (typeof sub !== 'string' || sub === '') return new SnoError('access_denied', 'the token names no user (sub)');
     const data = JSON.stringify({ id: sub });

@@ -55,7 +55,8 @@ export async function channelState(
   query: URLSearchParams,
 ): Promise<object | SnoError> {
   const name = parseName(text);
-  if (name === undefined) return new SnoError('parameters_invalid', 'the channel is encrypted, or its name is empty');
+  if (name === undefined)
+    return new SnoError('pusher_request_invalid', 'the channel is encrypted, or its name is empty');
   const { channel, isPresence } = name;
   const info = infoIn(query.get('info'));
   if (info.has(USERS) && !isPresence) return presenceOnly();
@@ -128,7 +129,7 @@ function infoIn(text: string | null): ReadonlySet<string> {
 
 function presenceOnly(): SnoError {
   return new SnoError(
-    'parameters_invalid',
+    'pusher_request_invalid',
     'only presence channels have users: name one, or pass filter_by_prefix=presence-',
   );
 }

@@ -14,6 +14,8 @@ import { type Cancel, noTimer } from '../../clock.ts';
 import { type ErrorCode, SnoError, toldToClient } from '../../errors.ts';
 import type { ServerFrame } from '../../protocol.ts';
 import type { PresenceRequest } from '../appearances.ts';
+import type { Rate } from '../rate.ts';
+import { sendRateOf } from '../sends.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { type PusherApp, subscriptionText } from './app.ts';
 import { subscriptionError } from './codes.ts';
@@ -21,7 +23,7 @@ import { Credential, type CredentialKind, type CredentialOwner, keyOf, tokenIn }
 import { cacheMiss, type PusherEncodings, SUBSCRIPTION_SUCCEEDED } from './encoding.ts';
 import { frameOf } from './frames.ts';
 import { memberIn } from './member.ts';
-import { type PusherName, parseName } from './names.ts';
+import { isEncrypted, type PusherName, parseName } from './names.ts';
 
 /** Temporary refusals. */
 const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded']);
@@ -101,6 +103,8 @@ export class PusherChannels implements SessionConnection {
   readonly #credentials = new Map<string, Credential>();
   /** Records refusals. It joins nothing. */
   #recorder: Session | undefined;
+  /** Undefined: the client has sent nothing yet. */
+  #sendRate: Rate | undefined;
   #isEnded = false;
 
   constructor(owner: ChannelsOwner, services: ChannelServices) {
@@ -113,12 +117,18 @@ export class PusherChannels implements SessionConnection {
     return [...this.#credentials.values()].find(({ user }) => user !== undefined);
   }
 
+  /** The credentials share it, so that a client with many tokens may not send more. */
+  get sendRate(): Rate {
+    this.#sendRate ??= sendRateOf(this.#services);
+    return this.#sendRate;
+  }
+
   subscribe({ channel, auth, channelData }: SubscribeWish): void {
     if (this.#wanted.has(channel)) return this.#owner.sendFault(`Existing subscription to channel ${channel}`);
     const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     // A long name is refused by the session.
     const name = Buffer.byteLength(channel) > 2 * channelBytesMax ? undefined : parseName(channel);
-    if (name === undefined) return this.#refuse(channel, invalidName());
+    if (name === undefined) return this.#refuse(channel, invalidName(channel));
     const admission = this.#admissionOf(name, auth, channelData);
     if (admission instanceof SnoError) return this.#refuse(channel, admission);
     if (subscriptionsMax > 0 && this.#wanted.size >= subscriptionsMax) {
@@ -308,8 +318,9 @@ export class PusherChannels implements SessionConnection {
   }
 }
 
-function invalidName(): SnoError {
-  return new SnoError('channel_invalid', 'encrypted channels are not served, and a name needs text behind its prefix');
+function invalidName(name: string): SnoError {
+  if (isEncrypted(name)) return new SnoError('pusher_request_invalid', 'encrypted channels are not served');
+  return new SnoError('channel_invalid', 'the name is no channel: it needs text behind its prefix');
 }
 
 function isPassing(code: string, { wasJoined, attempts }: Wanted): boolean {

@@ -2,15 +2,18 @@
  * A credential with which a client joins channels: a token, the app's signature, or nothing. Each
  * has a session of its own, which lasts as long as a channel needs it.
  */
-import { type Access, ANONYMOUS } from '../../access/access.ts';
+import { type Access, ANONYMOUS, type Identity } from '../../access/access.ts';
 import { isCanonical } from '../../access/channel-value.ts';
 import { unknown } from '../../access/refusals.ts';
+import { backoff } from '../../backoff.ts';
 import { SnoError } from '../../errors.ts';
 import type { Feed } from '../../fanout/fanout.ts';
 import type { SendRequest } from '../sends.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 
 const TOKEN = 'jwt:';
+/** Maximum repeated attempts to check a token, over about a minute. */
+const VERIFY_RETRIES_MAX = 12;
 
 /** The connection that the session is of. */
 export interface CredentialOwner {
@@ -50,11 +53,13 @@ export class Credential {
   /** Its session, or why the token is refused. Never rejects. */
   readonly session: Promise<Session | SnoError>;
   readonly #session: Session;
+  readonly #clock: SessionServices['clock'];
   #isEnded = false;
 
   constructor(kind: CredentialKind, owner: CredentialOwner, services: SessionServices, connection: SessionConnection) {
     const own = isSigned(kind) ? { ...services, access: DECIDED_BY_APP } : services;
     this.#session = new Session(owner.feed, own, connection, owner.address, owner.id);
+    this.#clock = services.clock;
     this.session = this.#begin(kind);
   }
 
@@ -86,11 +91,26 @@ export class Credential {
   async #begin(kind: CredentialKind): Promise<Session | SnoError> {
     const identity = isSigned(kind)
       ? { claims: typeof kind === 'string' ? ANONYMOUS : { sub: kind.signedUser }, expiresAt: undefined }
-      : await this.#session.verify(typeof kind === 'string' ? undefined : kind.token);
+      : await this.#verify(typeof kind === 'string' ? undefined : kind.token);
     if (identity instanceof SnoError) return identity;
     if (!this.#isEnded) this.#session.renew(identity);
     return this.#session;
   }
+
+  /** Retries while the key server gives no keys: a client that is refused would not ask again. */
+  async #verify(token: string | undefined): Promise<Identity | SnoError> {
+    for (let attempt = 0; ; attempt++) {
+      const identity = await this.#session.verify(token);
+      if (!isOutage(identity) || attempt === VERIFY_RETRIES_MAX) return identity;
+      await new Promise<void>((resolve) => this.#clock.after(backoff(attempt, this.#clock.random()), resolve));
+      if (this.#isEnded) return identity;
+    }
+  }
+}
+
+/** Whether the key server has failed. If no key is configured, the error has no cause. */
+function isOutage(identity: Identity | SnoError): boolean {
+  return identity instanceof SnoError && identity.code === 'token_unverifiable' && identity.cause !== undefined;
 }
 
 function isSigned(kind: CredentialKind): kind is 'signed' | { readonly signedUser: string } {

@@ -28,5 +28,5 @@ export function channelDataOf({ id, info }: Member): string {
 }
 
 function invalid(message: string): SnoError {
-  return new SnoError('parameters_invalid', message);
+  return new SnoError('pusher_request_invalid', message);
 }

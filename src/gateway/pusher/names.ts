@@ -63,7 +63,7 @@ const SPELLINGS = [
  * is not text.
  */
 export function parseName(name: string): PusherName | undefined {
-  if (name.startsWith(ENCRYPTED) || LONE_SURROGATE.test(name)) return undefined;
+  if (isEncrypted(name) || LONE_SURROGATE.test(name)) return undefined;
   const prefix = ALL_PREFIXES.find((each) => name.startsWith(each)) ?? '';
   let channel = name.slice(prefix.length);
   let user: string | undefined;
@@ -76,6 +76,11 @@ export function parseName(name: string): PusherName | undefined {
   if (isSpelled) channel = plain(channel);
   if (channel === '' || user === '' || nameOf(prefix, channel, isSpelled) !== name) return undefined;
   return { name, prefix, channel, user, isSpelled, ...PREFIXES[prefix] };
+}
+
+/** Whether clients encrypt what is sent to the channel. */
+export function isEncrypted(name: string): boolean {
+  return name.startsWith(ENCRYPTED);
 }
 
 /** The name that a client with this prefix knows. */
