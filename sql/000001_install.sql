@@ -93,6 +93,12 @@ create table if not exists sno.children (
 );
 comment on table sno.children is 'Inheritance children of the tables that access views read: after NO INHERIT or a DROP, the system catalogs no longer have the parent.';
 
+create table if not exists sno.unique_indexes (
+  index oid primary key,
+  relation oid not null
+);
+comment on table sno.unique_indexes is 'Unique indexes of the tables that views read: after a DROP, the system catalogs no longer have the table.';
+
 create table if not exists sno.turn ();
 comment on table sno.turn is 'A lock: a transaction holds it from writing the catalog to the WAL until its commit, so that the next catalog includes its changes.';
 
@@ -538,7 +544,8 @@ comment on function sno.published(name, oid[]) is
 
 
 drop function if exists sno.remember_children();
-create or replace function sno.remember_children(relations oid[] default null) returns void
+drop function if exists sno.remember_children(oid[]);
+create or replace function sno.remember_parts(relations oid[] default null) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
   delete from sno.children h where not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child);
@@ -555,9 +562,14 @@ as $$
   from pg_class root cross join lateral pg_partition_tree(root.oid) t
   where root.relkind = 'p' and not root.relispartition
     and root.oid = any (coalesce($1, array(select b.relation from sno.below() b))) and t.relid <> root.oid
-  on conflict (relation) do update set root = excluded.root where p.root <> excluded.root
+  on conflict (relation) do update set root = excluded.root where p.root <> excluded.root;
+  delete from sno.unique_indexes u where not exists (select from pg_index i where i.indexrelid = u.index and i.indrelid = u.relation);
+  insert into sno.unique_indexes (index, relation)
+  select i.indexrelid, i.indrelid from pg_index i
+  where i.indisunique and i.indrelid = any (coalesce($1, array(select b.relation from sno.below() b)))
+  on conflict do nothing
 $$;
-comment on function sno.remember_children(oid[]) is 'Stores the inheritance children and the partitions of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';
+comment on function sno.remember_parts(oid[]) is 'Stores the inheritance children, partitions and unique indexes of the tables that views read (or of `relations`), for sno.on_ddl() and sno.on_drop().';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
@@ -1420,7 +1432,7 @@ begin
     return next;
   end loop;
   perform sno.guard_partitions(relations);
-  perform sno.remember_children(relations);
+  perform sno.remember_parts(relations);
 end
 $$;
 comment on function sno.sync_publication(name, oid[]) is
@@ -1983,7 +1995,10 @@ begin
     bereaved := array(
       select p.root from sno.partitions p where p.relation = any (relations)
       union
-      select h.parent from sno.children h where h.child = any (relations));
+      select h.parent from sno.children h where h.child = any (relations)
+      union
+      -- A unique index makes a join find one row.
+      select u.relation from sno.unique_indexes u where u.index = any (relations) and u.relation <> all (relations));
   end if;
   if kinds && array['policy', 'publication relation', 'publication excluded relation', 'trigger', 'table constraint'] then
     select bereaved || coalesce(array_agg(o.oid) filter (where not o.is_guard), '{}'), coalesce(array_agg(o.oid) filter (where o.is_guard), '{}')
@@ -2003,12 +2018,6 @@ begin
     bereaved := bereaved || array(
       select c.oid from pg_class c
       where c.relreplident = 'i' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid));
-    -- A unique index makes a join find one row. Postgres does not say which table the index was of.
-    touched := touched || (
-      select array_agg('channels:' || c.relname)
-      from pg_class c
-      where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channels') and c.relkind = 'v'
-        and position(' JOIN ' in pg_get_viewdef(c.oid)) > 0);
   end if;
   if kinds && array['publication', 'publication namespace'] and exists (
     select from pg_event_trigger_dropped_objects() d
@@ -2118,7 +2127,7 @@ begin
       end loop;
     else
       perform sno.guard_partitions(relations);
-      perform sno.remember_children(relations);
+      perform sno.remember_parts(relations);
     end if;
     for item in select * from sno.grant_service(views) loop
       raise warning 'Snö: its service may not read %: %', item.object, item.reason;
