@@ -389,13 +389,13 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    with recursive above (origin_class, origin, class, object) as (
-      select o.class, o.object, o.class, o.object from unnest($1, $2) o (class, object)
+    with recursive above (origin_class, origin, class, object, is_parent) as (
+      select o.class, o.object, o.class, o.object, false from unnest($1, $2) o (class, object)
       union
-      select a.origin_class, a.origin, x.class, x.object
+      select a.origin_class, a.origin, x.class, x.object, a.is_parent or x.is_parent
       from above a
       cross join lateral (
-        select 'pg_class'::regclass::oid, r.ev_class
+        select 'pg_class'::regclass::oid, r.ev_class, false
         from pg_depend d
         join pg_rewrite r on r.oid = d.objid
         where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
@@ -403,41 +403,42 @@ begin
         -- From a type to the tables with columns of it, to its arrays and domains. From a table to its row type. From a function to
         -- its casts, operators, aggregates, functions with a parsed body, and constraints of domains. From a dictionary to text search
         -- configurations. From a schema or an extension to all its members.
-        select d.classid, d.objid
+        select d.classid, d.objid, false
         from pg_depend d
         where d.refclassid = a.class and d.refobjid = a.object
-          and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
+          -- Not from a parent that was reached from a child to its other children: there may be thousands.
+          and (d.classid = 'pg_type'::regclass or d.classid = 'pg_class'::regclass and not (a.is_parent and a.class = 'pg_class'::regclass)
             or a.class = 'pg_proc'::regclass
               and d.classid in ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass)
             or a.class in ('pg_ts_dict'::regclass, 'pg_ts_template'::regclass, 'pg_ts_parser'::regclass)
             or a.class = 'pg_namespace'::regclass
             or a.class = 'pg_extension'::regclass and d.deptype = 'e')
         union all
-        select 'pg_type'::regclass::oid, k.contypid from pg_constraint k
+        select 'pg_type'::regclass::oid, k.contypid, false from pg_constraint k
         where a.class = 'pg_constraint'::regclass and k.oid = a.object and k.contypid <> 0
         union all
         -- The primary key of a partitioned table is valid once each partition's index is attached.
-        select 'pg_class'::regclass::oid, i.indrelid from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
+        select 'pg_class'::regclass::oid, i.indrelid, false from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
         union all
         -- From the relation of a composite type to the type. A table's row type depends on the table, see above.
-        select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
+        select 'pg_type'::regclass::oid, c.reltype, false from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
         union all
         -- From a cast that prints values to their type.
-        select 'pg_type'::regclass::oid, k.castsource from pg_cast k
+        select 'pg_type'::regclass::oid, k.castsource, false from pg_cast k
         where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
         union all
         -- From a policy, and from the objects that it depends on, to its table.
-        select 'pg_class'::regclass::oid, p.polrelid from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
+        select 'pg_class'::regclass::oid, p.polrelid, false from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
         union all
-        select 'pg_class'::regclass::oid, p.polrelid
+        select 'pg_class'::regclass::oid, p.polrelid, false
         from pg_depend d join pg_policy p on p.oid = d.objid
         where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_policy'::regclass and d.deptype = 'n'
         union all
-        select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
+        select a.class, i.inhparent, true from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
         union all
         -- From a rule to its view: CREATE OR REPLACE RULE "_RETURN" replaces the view's query.
-        select 'pg_class'::regclass::oid, r.ev_class from pg_rewrite r where a.class = 'pg_rewrite'::regclass and r.oid = a.object
-      ) x (class, object)
+        select 'pg_class'::regclass::oid, r.ev_class, false from pg_rewrite r where a.class = 'pg_rewrite'::regclass and r.oid = a.object
+      ) x (class, object, is_parent)
     )
     select distinct a.origin_class, a.origin, n.nspname, c.relname
     from above a
@@ -562,6 +563,7 @@ as $$
   from pg_class root cross join lateral pg_partition_tree(root.oid) t
   where root.relkind = 'p' and not root.relispartition
     and root.oid = any (coalesce($1, array(select b.relation from sno.below() b))) and t.relid <> root.oid
+    and not exists (select from sno.partitions k where k.relation = t.relid and k.root = root.oid)
   on conflict (relation) do update set root = excluded.root where p.root <> excluded.root;
   delete from sno.unique_indexes u where not exists (select from pg_index i where i.indexrelid = u.index and i.indrelid = u.relation);
   insert into sno.unique_indexes (index, relation)
@@ -1298,8 +1300,9 @@ as $$
                 'persistence', c.relpersistence,
                 'replicaIdentity', c.relreplident,
                 'attachedAs', (
-                  select string_agg(i.xmin::text, ',' order by i.inhrelid)
-                  from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
+                  select string_agg(i.version::text, ',' order by i.inhrelid)
+                  -- LIMIT makes the planner look up each row: it expects 1,000 ancestors of each partition.
+                  from pg_partition_ancestors(p.relid) a cross join lateral (select h.inhrelid, h.xmin from pg_inherits h where h.inhrelid = a.relid limit 1) i (inhrelid, version)),
                 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
                 'isGuarded', exists (
                   select from pg_trigger g
@@ -1835,6 +1838,7 @@ declare
   partitioned text[];
   deprived text[];
   root oid;
+  item oid;
   stack text;
 begin
   -- Frequent commands that change no meaning and no row. All others are examined, including those of later versions: docs/ddl.md.
@@ -1860,13 +1864,14 @@ begin
         where c.relispartition);
     end if;
     -- Triggers for a TRUNCATE that follows in the same transaction.
-    for root in
-      select distinct coalesce(pg_partition_root(c.oid)::oid, c.oid)
+    for root, item in
+      select coalesce(pg_partition_root(c.oid)::oid, c.oid), min(c.oid)
       from unnest(classes, objects) o (class, oid)
       cross join lateral (select * from pg_class c where c.oid = o.oid limit 1) c
       where o.class = 'pg_class'::regclass and (c.relkind = 'p' or c.relispartition)
+      group by 1
     loop
-      if exists (select from sno.above('pg_class'::regclass, root)) then
+      if exists (select from sno.above('pg_class'::regclass, item)) then
         perform sno.guard_partitions(array[root]);
       end if;
     end loop;

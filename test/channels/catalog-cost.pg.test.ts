@@ -246,6 +246,12 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     ['unnoticed', 'array(select view from chosen)'],
     ['columns_read', 'array(select view from chosen_sources)', 'array(select source from chosen_sources)'],
     ['casts_by_text', 'array(select view from chosen_sources)', 'array(select source from chosen_sources)'],
+    [
+      'surroundings',
+      'array(select view from chosen_sources)',
+      "array(select 'pg_rewrite'::regclass::oid from chosen_sources)",
+      'array(select source from chosen_sources)',
+    ],
   ])('four times as many views are at most six times the work of sno.%s()', async (name, ...values) => {
     const { rows } = await database.query<{ body: string }>(
       "select prosrc as body from pg_proc where pronamespace = 'sno'::regnamespace and proname = $1",
@@ -267,5 +273,31 @@ describe.each(SERVERS)('Postgres %s', (version) => {
       return rowsVisited(rows[0]['QUERY PLAN'][0].Plan);
     };
     expect(await visitedFor(CHANNELS)).toBeLessThan(6 * (await visitedFor(CHANNELS / 4)));
+  });
+
+  test('DDL of one partition looks at no other partition', async () => {
+    const pagesFor = async (partitions: number) => {
+      const name = `wide_${partitions}`;
+      const ranges = Array.from(
+        { length: partitions },
+        (_, n) => `partition of ${name} for values from (${n}) to (${n + 1})`,
+      );
+      await database.query(`create table ${name} (id int primary key) partition by range (id);
+        ${ranges.map((range, n) => `create table ${name}_${n} ${range}`).join(';')}`);
+      const ask = async () => {
+        const { rows } = await database.query<{ 'QUERY PLAN': [{ Plan: { 'Shared Hit Blocks': number } }] }>(
+          `explain (analyze, buffers, format json) select * from sno.above('pg_class'::regclass, '${name}_1'::regclass)`,
+        );
+        return rows[0]?.['QUERY PLAN'][0].Plan['Shared Hit Blocks'] ?? Number.NaN;
+      };
+      // the first run reads catalogs to plan the query
+      await ask();
+      const pages = await ask();
+      await database.query(`drop table ${name}`);
+      return pages;
+    };
+    const [few, many] = [await pagesFor(3), await pagesFor(60)];
+    expect(few).toBeGreaterThan(0);
+    expect(many).toBeLessThan(few * 2);
   });
 });
