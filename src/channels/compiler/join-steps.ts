@@ -63,31 +63,40 @@ export function findStep(
       return { kind: join.kind, to, from, pairs, conditions: conditions.filter((each) => !used.has(each)) };
     }
   }
-  const reason = reasonAgainstTypes(columns, conditions, types);
+  const reason = reasonAgainstTypes({ table, columns }, conditions, types);
   if (reason !== undefined) throw text.refuse(reason, join.on, INSTEAD.keyType);
   throw text.refuse(reasonAgainst(table), join.on, INSTEAD.toOne);
 }
 
 /** Set if a column of the joined table is compared by types that are not supported in joins. */
 function reasonAgainstTypes(
-  columns: readonly CatalogTableColumn[],
+  { table, columns }: Pick<NamedSource, 'table' | 'columns'>,
   conditions: readonly Condition[],
   types: Types,
 ): string | undefined {
+  const keys = new Set(keysOf(table).flat());
   for (const condition of conditions) {
     if (condition.kind !== 'compare' || condition.accepts !== ACCEPTS['=']) continue;
-    for (const { source, type } of [condition.left, condition.right]) {
+    const { left, right } = condition;
+    for (const [{ source, type }, other] of [
+      [left, right.source],
+      [right, left.source],
+    ] as const) {
       if (source.kind !== 'column' || !columns.includes(source.column)) continue;
-      const name = readableName(source.column.name);
+      const named = `a join by ${readableName(source.column.name)}`;
       const group = groupOf(source.column, types);
-      if (group === undefined)
-        return `a join by ${name} of type ${source.column.type} is not supported: equal values may have different texts`;
-      if (!isExactIn(type, group))
-        return `a join by ${name} as ${type.name} is not supported: different values may be equal`;
+      if (group === undefined) return `${named} of type ${source.column.type} ${UNLIKE_TEXTS}`;
+      if (!isExactIn(type, group)) return `${named} as ${type.name} is not supported: different values may be equal`;
+      if (!keys.has(source.column.number)) continue;
+      if (other.kind === 'call') return `${named} with an expression is not supported: it must equal a column`;
+      if (other.kind === 'column' && groupOf(other.column, types) !== group)
+        return `${named} with ${readableName(other.column.name)} of type ${other.column.type} ${UNLIKE_TEXTS}`;
     }
   }
   return undefined;
 }
+
+const UNLIKE_TEXTS = 'is not supported: equal values may have different texts';
 
 function reasonAgainst(table: CatalogTable): string {
   const name = readableName(table.schema, table.name);
