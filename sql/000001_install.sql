@@ -1273,13 +1273,20 @@ as $$
           'identityIndex', (
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
-            where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
+            where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid
+              -- From 18 on, Postgres accepts an index over columns whose NOT NULL is NOT VALID.
+              and not exists (
+                select from pg_constraint k
+                where k.conrelid = t.oid and k.contype = 'n' and not k.convalidated and k.conkey && (i.indkey::int2[])[0:i.indnkeyatts - 1])),
           'uniqueIndexes', (
             select coalesce(json_agg(json_build_object('name', x.relname, 'columns', to_json((i.indkey::int2[])[0:i.indnkeyatts - 1]),
                 -- In a partitioned table, each partition has its own identity.
                 'canIdentify', t.relkind = 'r' and not exists (
                   select from pg_attribute a
-                  where a.attrelid = t.oid and not a.attnotnull and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])))
+                  where a.attrelid = t.oid and not a.attnotnull and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+                  and not exists (
+                    select from pg_constraint k
+                    where k.conrelid = t.oid and k.contype = 'n' and not k.convalidated and k.conkey && (i.indkey::int2[])[0:i.indnkeyatts - 1]))
               order by i.indnkeyatts, x.relname), '[]')
             from pg_index i
             join pg_class x on x.oid = i.indexrelid

@@ -151,6 +151,19 @@ test.each<Case & { hint: string; says: string }>([
   });
 });
 
+test('an index over columns whose NOT NULL is NOT VALID identifies no row, until it is validated', async () => {
+  const alter = `alter table t add constraint filled not null slug not valid;
+    create unique index i on t (slug); alter table t replica identity using index i`;
+  const given: Case = { name: 'not valid', columns: 'slug text, body text', alter, body: 'select slug' };
+  expect(await outcome(given)).toMatchObject({
+    code: 'replica_identity',
+    message: expect.stringContaining('is NOT VALID'),
+    hint: expect.stringContaining('VALIDATE CONSTRAINT'),
+  });
+  const validated = await outcome({ ...given, alter: `${alter}; alter table t validate constraint filled` });
+  expect(validated).not.toBeInstanceOf(SnoError);
+});
+
 test('the key is the primary key, in its column order, even if the view does not show it', async () => {
   await database.query(`create table public.lines (no int, "or""der" text, what text, primary key ("or""der", no));
     create view channels."lines" as select what from public.lines`);

@@ -45,6 +45,12 @@ export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoE
       `${name} has no replica identity: Postgres does not say which row was updated or deleted`,
       [{ table, columns: primaryKey, isWhole: false }],
     );
+  if (table.replicaIdentity === 'i')
+    return new SnoError(
+      'replica_identity',
+      `the index that identifies the rows of ${name} was dropped, or a NOT NULL of its columns is NOT VALID`,
+      { hint: `ALTER TABLE ${name} VALIDATE CONSTRAINT ...; or create the index again, as the replica identity` },
+    );
   return new IdentityFault(
     `${name} has neither a primary key nor a unique index as its replica identity, so its rows cannot be told apart`,
     [{ table, columns: [], isWhole: false }],
