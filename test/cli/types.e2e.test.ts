@@ -17,17 +17,23 @@ const SCHEMA = `
   create type place as (street text, no int, moods mood[]);
   create domain email as text check (value like '%@%');
   create domain required as int not null;
+  create domain mesh as int[][];
   create table everything (
     id bigint primary key, room text not null, small int2 not null, whole int, big int8, amount numeric(10, 2),
     ratio float8 not null, real4 float4, flag bool not null, note text, name varchar(20) not null, fixed char(3),
     born date, seen timestamptz not null, naive timestamp, clock time, span interval, identity uuid not null,
     bytes bytea, doc json, docb jsonb not null, price money, tags text[] not null, grid int[][], moods mood[],
     mood mood not null, home place, homes place[], mail email not null, number required, period int4range,
-    periods int4multirange, address inet, object oid, vector tsvector, flags bit(3), "odd name" int, "quo'te" text
+    periods int4multirange, address inet, object oid, vector tsvector, flags bit(3), net mesh, "odd name" int, "quo'te" text
   );
   alter table everything replica identity full;
   create table tasks (id int primary key, project_id int not null, mood mood, title text not null, done bool);
   alter table tasks replica identity full;
+
+  create table counts (id int primary key, amount required);
+  alter table counts replica identity full;
+  create view channels."counted:{project_id}" as
+    select t.id, t.project_id, c.amount from tasks t left join counts c on c.id = t.id;
 
   create view channels."all:{room}" as select * from everything;
   create view channels."project:{project_id}" as
@@ -41,9 +47,9 @@ const SCHEMA = `
 const FULL = `insert into everything values (1, 'a', 2, 3, 4, 5.50, 0.5, 1.5, true, 'n', 'v', 'abc', '2020-01-02', now(), now(),
   '10:11', '1 day', gen_random_uuid(), '\\x01', '{"a":[1]}', '[null]', 9.5, array['t', null], array[array[1], array[2]],
   array['calm', null]::mood[], 'it''s "odd"', row('s', 1, array['calm']::mood[])::place, array[row(null, 2, null)::place, null],
-  'a@b', 7, '[1,2)', '{[1,2)}', '10.0.0.1', 1234, 'a b', '101', 1, 'q'),
+  'a@b', 7, '[1,2)', '{[1,2)}', '10.0.0.1', 1234, 'a b', '101', '{{1},{2}}', 1, 'q'),
   (2, 'b', 2, null, null, 'NaN', '-Infinity', 'NaN', false, null, 'v', null, null, now(), null, null, null, gen_random_uuid(),
-  null, null, 'null', null, '{}', null, null, 'calm', null, null, 'a@b', 8, null, null, null, null, null, null, null, null)`;
+  null, null, 'null', null, '{}', null, null, 'calm', null, null, 'a@b', 8, null, null, null, null, null, null, null, null, null)`;
 
 const APP = `
 import { channelName, connect, type ValuesOf, type RowOf } from '@sno-realtime/sno/client';
@@ -125,13 +131,14 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       ['project:{project_id}', ''],
       ['project:{project_id}:mood:{mood}', 'where mood is not null'],
       ['lobby', ''],
+      ['counted:{project_id}', ''],
     ]) {
       const { rows: found } = await database.query<{ row: string }>(
         `select row_to_json(v)::text as row from channels."${pattern}" v ${where}`,
       );
       for (const { row } of found) rows.push(`export const row${rows.length}: Channels['${pattern}']['row'] = ${row};`);
     }
-    expect(rows).toHaveLength(6);
+    expect(rows).toHaveLength(8);
     await writeFile(join(folder, 'rows.ts'), `import type { Channels } from './channels';\n${rows.join('\n')}\n`);
     await writeFile(join(folder, 'app.ts'), APP);
     await writeFile(

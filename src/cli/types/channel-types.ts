@@ -48,8 +48,9 @@ export async function channelTypes(client: pg.Client, catalog: Catalog, registry
         typeOid,
         column === undefined ? 0 : dimensions.get(`${view.tables[0].oid} ${column.number}`),
       );
-      // No row of a channel has NULL in a placeholder.
-      const isNever = isNotNull || types.isNeverNull(typeOid) || placeholders.includes(name);
+      // An expression may be NULL though its type is a domain with NOT NULL. No row of a channel has
+      // NULL in a placeholder.
+      const isNever = isNotNull || (column !== undefined && types.isNeverNull(typeOid)) || placeholders.includes(name);
       return { name, type: isNever ? value : orNull(value) };
     });
     const key = (view.tables[0].primaryKey ?? view.tables[0].identityIndex ?? []).map((number) => {

@@ -23,6 +23,8 @@ interface TypeRow {
   /** typtype: b base, c composite, d domain, e enum, r range, m multirange. */
   readonly kind: string;
   readonly base: number;
+  /** Of a domain over arrays: the dimensions that it declares. */
+  readonly dimensions: number;
   /** The element's type, for a real array. */
   readonly element: number | null;
   readonly labels: readonly string[] | null;
@@ -45,7 +47,7 @@ const QUERY = `
         where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
     ) next(oid)
   )
-  select coalesce(json_agg(found), '[]')::text as types from (select t.oid::int8 as oid, t.typtype::text as kind, t.typbasetype::int8 as base,
+  select coalesce(json_agg(found), '[]')::text as types from (select t.oid::int8 as oid, t.typtype::text as kind, t.typbasetype::int8 as base, t.typndims as dimensions,
     case when t.typsubscript::text like '%array_subscript_handler' and t.typlen = -1 then t.typelem::int8 end as element,
     (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = t.oid) as labels,
     (select json_agg(json_build_object('name', attname, 'type', atttypid::int8, 'dimensions', attndims) order by attnum)
@@ -67,7 +69,7 @@ export class JsonTypes {
     return new JsonTypes(JSON.parse(rows[0]?.types ?? '[]') as readonly TypeRow[]);
   }
 
-  /** Whether a value of the type is never NULL, whatever column it comes from. */
+  /** Whether a table's column of the type is never NULL. */
   isNeverNull(oid: number): boolean {
     const type = this.#types.get(oid);
     return type?.kind === 'd' && (type.isNotNull || this.isNeverNull(type.base));
@@ -77,7 +79,7 @@ export class JsonTypes {
   valueOf(oid: number, dimensions = 0): string {
     const type = this.#types.get(oid);
     if (type === undefined) return 'string';
-    if (type.kind === 'd') return this.valueOf(type.base, dimensions);
+    if (type.kind === 'd') return this.valueOf(type.base, dimensions || type.dimensions);
     if (oid === BOOL) return 'boolean';
     if (INTEGERS.has(oid)) return 'number';
     if (FLOATS.has(oid)) return 'Float';
