@@ -3,6 +3,7 @@
  * has the rules.
  */
 import { SnoClientError } from './error.ts';
+import type { NameOf } from './typed/names.ts';
 
 /** A value as Postgres prints it: text, an integer, a boolean. */
 export type ChannelValue = string | number | bigint | boolean;
@@ -12,8 +13,11 @@ export type ChannelValue = string | number | bigint | boolean;
  * outside `A-Za-z0-9_.~-` are percent-encoded. Throws `channel_name_invalid` if a value is missing,
  * or if it is not certain how Postgres prints it.
  */
-export function channelName(pattern: string, values: Readonly<Record<string, ChannelValue>>): string {
-  return pattern.replace(/\{([^{}]*)\}/g, (_, column: string) => {
+export function channelName<const Pattern extends string>(
+  pattern: Pattern,
+  values: Readonly<Record<string, ChannelValue>>,
+): NameOf<Pattern> {
+  const name = pattern.replace(/\{([^{}]*)\}/g, (_, column: string) => {
     const value = Object.hasOwn(values, column) ? values[column] : undefined;
     const text = typeof value === 'number' && !Number.isSafeInteger(value) ? undefined : textOf(value);
     if (text === undefined)
@@ -23,6 +27,7 @@ export function channelName(pattern: string, values: Readonly<Record<string, Cha
       );
     return encode(text);
   });
+  return name as NameOf<Pattern>;
 }
 
 function textOf(value: unknown): string | undefined {

@@ -70,7 +70,7 @@ export class Connection {
     this.#findTarget = findTarget;
     this.#options = options;
     this.#surroundings = surroundingsOf(options);
-    const { token } = options;
+    const token = options.token ?? undefined;
     const { timers, now, keepMs } = this.#surroundings;
     this.#state = initialState(typeof token === 'function' ? 'callback' : token === undefined ? 'none' : 'fixed');
     this.#topics = new Topics({

@@ -6,7 +6,7 @@ import type { SocketClass } from './platform/socket.ts';
  * the client calls it again after growing waits, unless the error has `final: true`, which ends the
  * client.
  */
-export type TokenCallback = () => string | undefined | Promise<string | undefined>;
+export type TokenCallback = () => string | null | undefined | Promise<string | null | undefined>;
 
 export interface Timers {
   /** `setTimeout` and `clearTimeout`. */
@@ -19,7 +19,7 @@ export interface ClientOptions {
    * The JWT, or a function that gives one: called at each connect, before the token expires, and
    * when the server refuses it. A fixed token that is refused ends the client.
    */
-  readonly token?: string | TokenCallback | undefined;
+  readonly token?: string | TokenCallback | null | undefined;
   /** The WebSocket class; default: the global one. Node 20 has none. */
   readonly WebSocket?: SocketClass | undefined;
   /**
@@ -36,13 +36,13 @@ export interface ClientOptions {
    * Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most
    * 30,000.
    */
-  readonly backoff?: Partial<Backoff>;
+  readonly backoff?: { readonly [Name in keyof Backoff]?: Backoff[Name] | undefined } | undefined;
   /** For tests: a number in [0, 1). Default: Math.random. */
-  readonly random?: () => number;
+  readonly random?: (() => number) | undefined;
   /** For tests. Default: setTimeout and clearTimeout. */
-  readonly timers?: Timers;
+  readonly timers?: Timers | undefined;
   /** For tests: ms since 1970. Default: Date.now. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** What a handle asks for when it is opened. */
@@ -69,5 +69,6 @@ const REAL_TIMERS: Timers = {
 
 export function surroundingsOf(options: ClientOptions): Surroundings {
   const { random = Math.random, now = Date.now, keepMs = KEEP_MS, timers = REAL_TIMERS } = options;
-  return { random, now, backoff: { ...BACKOFF, ...options.backoff }, timers, keepMs };
+  const { baseMs = BACKOFF.baseMs, capMs = BACKOFF.capMs } = options.backoff ?? {};
+  return { random, now, backoff: { baseMs, capMs }, timers, keepMs };
 }

@@ -90,7 +90,17 @@ sno.live('refused:1');
 const values: ValuesOf<Channels, 'project:{project_id}'> = { project_id: 42 };
 const key: Channels['project:{project_id}']['key'] = { id: 1 };
 const row: RowOf<Channels, 'project:7'> | undefined = first;
-console.log(channelName('project:{project_id}', values), key, row, known, byTemplate, lobby);
+const called: string | undefined = sno.live(channelName('project:{project_id}', values)).rows[0]?.title;
+const both: string | undefined = sno.live(channelName('project:{project_id}:mood:{mood}', { project_id: 1, mood: 'calm' })).rows[0]?.title;
+declare const anyPattern: string;
+const anyName: string = channelName(anyPattern, {});
+connect<Channels>('wss://example.com/v1', {
+  token: async () => localStorage.getItem('jwt'),
+  WebSocket: undefined,
+  backoff: Math.random() > 0.5 ? { baseMs: undefined, capMs: 1_000 } : undefined,
+  random: undefined,
+});
+console.log(called, both, anyName, key, row, known, byTemplate, lobby);
 
 const untyped = connect();
 const any: unknown = untyped.live('anything').rows[0];
@@ -146,6 +156,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       JSON.stringify({
         compilerOptions: {
           strict: true,
+          exactOptionalPropertyTypes: true,
           noEmit: true,
           module: 'esnext',
           moduleResolution: 'bundler',

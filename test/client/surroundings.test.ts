@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Pattern, parsePattern, channelName as serverName } from '../../src/channels/catalog/pattern.ts';
 import { delayMs } from '../../src/client/backoff.ts';
 import { channelName, connect } from '../../src/client/index.ts';
+import { surroundingsOf } from '../../src/client/options.ts';
 import { isTooLarge } from '../../src/client/platform/platform-errors.ts';
 import { endpoint } from '../../src/client/platform/socket.ts';
 import { refreshAfterMs } from '../../src/client/token.ts';
@@ -111,6 +112,11 @@ describe('the wait before another attempt', () => {
     expect([0, 1, 2, 3].map((attempt) => windowOf(attempt, false))).toEqual([499, 999, 1999, 3999]);
     expect(windowOf(0, true)).toBe(3999);
     expect(delayMs(backoff, 3, false, () => 0)).toBe(0);
+  });
+
+  test('has the usual windows where the app gives undefined', () => {
+    expect(surroundingsOf({ backoff: { baseMs: undefined, capMs: 900 } }).backoff).toEqual({ baseMs: 500, capMs: 900 });
+    expect(surroundingsOf({ backoff: undefined }).backoff).toEqual(backoff);
   });
 
   test('never leaves the window, however many attempts there are', () => {

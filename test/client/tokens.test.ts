@@ -28,6 +28,16 @@ describe('tokens', () => {
     expect(peer.frames[0]).toEqual({ type: 'hello', token: 't1' });
   });
 
+  test('connects without a token if the app has none, as storage gives it', async () => {
+    const stored = (): string | null => null;
+    const client = start({ token: stored() });
+    const peer = await greeted(0);
+    expect(peer.frames[0]).toEqual({ type: 'hello' });
+    await client.close();
+    start({ token: async () => stored() });
+    expect((await greeted(1)).frames[0]).toEqual({ type: 'hello' });
+  });
+
   test('asks for another token when one is refused, until one is accepted, the same or a new one', async () => {
     const tokens = ['old', 'old', 'old', 'old', 'old', 'new'];
     const client = start({ token: () => tokens.shift() });

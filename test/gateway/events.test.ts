@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
-import { SnoError } from '../../src/errors.ts';
+import { ERRORS, SnoError } from '../../src/errors.ts';
 import { formatPosition } from '../../src/position.ts';
 import { ask, EventClient } from '../support/event-client.ts';
 import { until } from '../support/wait.ts';
@@ -37,6 +37,9 @@ describe('a request that can never succeed ends an EventSource by its status', (
     expect(await status('channel=')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&snapshot=yes')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&old=1')).toEqual([400, 'parameters_invalid']);
+    expect(await status('channel=room:1&presence=true')).toEqual([400, 'parameters_invalid']);
+    for (const name of ['snapshot', 'old', 'presence'])
+      expect(ERRORS.parameters_invalid.cause, 'the answer').toContain(`\`${name}\``);
     expect(await status('channel=room:1&token=abc')).toEqual([400, 'token_in_url']);
     expect(await status('channel=a&channel=b&channel=c&channel=d')).toEqual([400, 'too_many_subscriptions']);
     expect(await status(`channel=${'x'.repeat(20_000)}`)).toEqual([431, 'header_too_large']);

@@ -4,7 +4,7 @@
  */
 
 /** The names of a pattern's channels: `project:${string}` for `project:{project_id}`. */
-type NameOf<Pattern> = Pattern extends `${infer Before}{${string}}${infer After}`
+export type NameOf<Pattern> = Pattern extends `${infer Before}{${string}}${infer After}`
   ? `${Before}${string}${NameOf<After>}`
   : Pattern;
 
