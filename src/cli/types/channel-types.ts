@@ -48,8 +48,8 @@ export async function channelTypes(client: pg.Client, catalog: Catalog, registry
         typeOid,
         column === undefined ? 0 : dimensions.get(`${view.tables[0].oid} ${column.number}`),
       );
-      // An expression may be NULL though its type is a domain with NOT NULL. No row of a channel has
-      // NULL in a placeholder.
+      // An expression may be NULL though its type is a domain with NOT NULL. A placeholder is NULL
+      // in no row of a channel.
       const isNever = isNotNull || (column !== undefined && types.isNeverNull(typeOid)) || placeholders.includes(name);
       return { name, type: isNever ? value : orNull(value) };
     });

@@ -23,7 +23,7 @@ interface TypeRow {
   /** typtype: b base, c composite, d domain, e enum, r range, m multirange. */
   readonly kind: string;
   readonly base: number;
-  /** Of a domain over arrays: the dimensions that it declares. */
+  /** The dimensions that a domain over arrays declares. */
   readonly dimensions: number;
   /** The element's type, for a real array. */
   readonly element: number | null;
