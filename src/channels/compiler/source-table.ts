@@ -41,10 +41,17 @@ function tableFault(table: CatalogTable): string | undefined {
   if (table.persistence !== 'p')
     return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
   if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
-  const unsent = unsentPartition(table);
-  if (unsent !== undefined)
-    return `${unsent.name}, a partition of ${name}, is ${unsent.kind === 'f' ? 'a foreign table' : 'unlogged'}: its rows are not in the WAL`;
+  const unsent = unsentFault(table);
+  if (unsent !== undefined) return unsent;
   return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
+}
+
+/** Why a partition's changes are not in the WAL, in words; undefined if all are. */
+export function unsentFault(table: CatalogTable): string | undefined {
+  const unsent = unsentPartition(table);
+  if (unsent === undefined) return undefined;
+  const kind = unsent.kind === 'f' ? 'a foreign table' : 'unlogged';
+  return `${unsent.name}, a partition of ${readableName(table.schema, table.name)}, is ${kind}: its rows are not in the WAL`;
 }
 
 /** A partition whose changes are not in the WAL. */

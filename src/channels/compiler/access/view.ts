@@ -10,9 +10,11 @@ import { missingPlaceholder, type Pattern, parsePattern } from '../../catalog/pa
 import { stayUnderPath, underPath } from '../../catalog/search-path.ts';
 import type { AccessView } from '../../channel.ts';
 import type { AccessParts } from '../../served/served.ts';
+import { INSTEAD } from '../../sql/instead.ts';
 import type { Types } from '../../values/types.ts';
 import { textInput } from '../../values/value-text.ts';
 import { digest } from '../digest.ts';
+import { unsentFault } from '../source-table.ts';
 import { basisFault } from './basis.ts';
 import { accessWarnings } from './warnings.ts';
 
@@ -45,7 +47,7 @@ export function compileAccess(
   const others = access.columns.filter(({ name }) => !pattern.columns.includes(name));
   const isPresence = access.schema === 'channel_presence';
   const claims = isPresence ? others.filter(({ name }) => name === MEMBER) : others;
-  const fault = accessFault(access, pattern, claims) ?? basisFault(access, types);
+  const fault = accessFault(access, pattern, claims) ?? basisFault(access, types) ?? partitionFault(access, tables);
   if (fault !== undefined) return fault;
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   const parts: AccessParts = {
@@ -70,6 +72,14 @@ export function compileAccess(
     fingerprint: digest([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
     warnings: accessWarnings(access, tables),
   };
+}
+
+/** The error of an access view over a partition whose changes are not in the WAL. */
+function partitionFault(access: CatalogAccess, tables: readonly CatalogTable[]): SnoError | undefined {
+  const [fault] = tables.flatMap((table) => (access.reads.includes(table.oid) ? (unsentFault(table) ?? []) : []));
+  return fault === undefined
+    ? undefined
+    : new SnoError('table_unpublished', `${nameOf(access)} reads ${fault}`, { hint: INSTEAD.partition });
 }
 
 /** A table's properties that change if its rows changed without a change in the WAL. */
