@@ -71,7 +71,7 @@ function suspend(client: SnoClient, name: string, options: LiveOptions, isServer
   const { error } = store.shown;
   // React waits for a promise that is thrown.
   // oxlint-disable-next-line typescript/only-throw-error
-  if (error === undefined) throw store.settled();
+  if (error === undefined || store.isRetired) throw store.settled();
   store.retire();
   throw error;
 }

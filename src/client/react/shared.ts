@@ -94,6 +94,15 @@ export abstract class SharedStore<Handle extends Shareable, Shown extends object
     this.#changed();
   }
 
+  /** Asks for the channel again with a new handle, which the listeners then share. */
+  protected reopen(): void {
+    const before = this.handle;
+    this.handle = undefined;
+    this.#fault = undefined;
+    this.open();
+    before?.close();
+  }
+
   /** Closes the handle and forgets it after a while, unless a component has subscribed. */
   protected closeAfter(ms: number): void {
     clearTimeout(this.#timer);

@@ -46,6 +46,7 @@ export function storeOf<Row>(client: SnoClient, name: string, options: LiveOptio
 
 export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
   #settled: Promise<void> | undefined;
+  #isRetired = false;
 
   /**
    * Opens the channel, after the render that asks for it. Resolves when there are rows, or an
@@ -56,9 +57,21 @@ export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
     return this.#settled;
   }
 
-  /** Drops a channel that failed before its first row, so that the next component tries again. */
+  /** Whether the channel failed before its first row, and the next component retries. */
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /**
+   * Call when a component throws the channel's error. Drops the channel, so that the next component
+   * tries again. If other components show the channel, it is kept and marked. Both happen after
+   * this render, which React repeats.
+   */
   retire(): void {
     this.closeAfter(0);
+    setTimeout(() => {
+      this.#isRetired = true;
+    });
   }
 
   protected override read(): ShownRows<Row> {
@@ -76,7 +89,9 @@ export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
     this.closeAfter(SUSPENDED_MS);
     // Opening updates other components, which React forbids during a render.
     await Promise.resolve();
-    this.open();
+    if (this.#isRetired) this.reopen();
+    else this.open();
+    this.#isRetired = false;
     await this.handle?.ready.catch(() => {});
     this.#settled = undefined;
     this.closeAfter(LEFT_MS);

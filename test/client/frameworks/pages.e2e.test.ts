@@ -159,6 +159,21 @@ describe.each(Object.entries(REACTS))('%s', (_, version) => {
     expect(complaints.filter((text) => !/may not join|boundary/.test(text))).toEqual([]);
   });
 
+  test('a boundary asks again though another component shows the refused channel', async () => {
+    await start();
+    const denied = 1_000 + room;
+    await show(['Rows', { id: 'other', room: denied }], ['Suspended', { id: 'denied', room: denied }]);
+    await hasStatus('other', 'error');
+    await shows('denied', 'access_denied');
+    await here.query('insert into open_rooms values ($1)', [denied]);
+    await element('denied').click();
+    await shows('denied', '');
+    await here.query("insert into notes values (3, $1, 'three')", [denied]);
+    await shows('denied', '3 three');
+    await shows('other', '3 three');
+    await hasStatus('other', 'live');
+  });
+
   test('a page that a server has rendered hydrates without a complaint, and becomes live', async () => {
     await start();
     const parts: Part[] = [
