@@ -30,8 +30,11 @@ export interface ChannelEvents<Row> {
 export interface ChannelOptions {
   /** Begin with the rows (`snapshot` event), and again after each reset. */
   readonly snapshot?: boolean | undefined;
-  /** Begin after this position, that of an earlier event. For the first handle of a channel. */
-  readonly since?: string | undefined;
+  /**
+   * Begin after this position, that of an earlier event. For the first handle of a channel. `null`,
+   * as `localStorage` gives it, means no position.
+   */
+  readonly since?: string | null | undefined;
   /** If access is denied or revoked, retry until it is granted. Default: false. */
   readonly waitForAccess?: boolean | undefined;
   /**

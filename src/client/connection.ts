@@ -114,7 +114,7 @@ export class Connection {
     this.#start();
     if (since !== undefined) this.#topics.drop(channel);
     const takeOver = this.#topics.add(handle);
-    this.#dispatch({ type: 'acquire', channel, want, since, waitsForAccess, old });
+    this.#dispatch({ type: 'acquire', channel, want, since, waitsForAccess, old: old === true });
     takeOver();
   }
 

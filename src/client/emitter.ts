@@ -1,3 +1,5 @@
+import { SnoClientError } from './error.ts';
+
 /**
  * Listeners by event. A listener that throws does not affect others: its error is passed to
  * `reportError`, or to the console if that is missing.
@@ -7,8 +9,10 @@ export class Emitter<Events> {
 
   /**
    * Returns a function that removes the listener. A function that is added twice is called twice.
+   * Throws `argument_invalid` if the listener is not a function.
    */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
+    if (typeof listener !== 'function') throw new SnoClientError('argument_invalid', 'A listener must be a function.');
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     const entry = (event: Events[Name]): void => listener(event);

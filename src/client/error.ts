@@ -11,6 +11,7 @@ export interface Failure {
  * Codes of the client itself. All others come from the server; docs/errors.md lists them.
  */
 export type ClientCode =
+  | 'argument_invalid'
   | 'channel_name_invalid'
   | 'channel_open'
   | 'closed'
@@ -40,6 +41,19 @@ export class SnoClientError extends Error {
 /** Creates an error of the client itself; the compiler checks the code. */
 export function failure(code: ClientCode, message: string): Failure {
   return { code, message };
+}
+
+/** Maximum length of a text that a frame may hold: with any characters it fits a server's limit. */
+const TEXT_LENGTH_MAX = 16_384;
+
+/**
+ * Throws `argument_invalid` if a value of an untyped program is not a text. The server closes the
+ * whole connection for a frame with such a value.
+ */
+export function checkText(name: string, value: unknown): void {
+  if (typeof value === 'string' && value.length <= TEXT_LENGTH_MAX) return;
+  const shown = String(value).slice(0, 40);
+  throw new SnoClientError('argument_invalid', `${name} must be a text of at most 16384 characters, not ${shown}.`);
 }
 
 export function toError(from: Failure): SnoClientError {

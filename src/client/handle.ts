@@ -1,6 +1,6 @@
 /** The members of every handle on a channel: status, error, position, ready, close. */
 import type { Connection } from './connection.ts';
-import { SnoClientError, toError } from './error.ts';
+import { checkText, SnoClientError, toError } from './error.ts';
 import type { OpenOptions } from './options.ts';
 import type { ChannelStatus, Delivery, Want } from './state/machine.ts';
 import { statusOf } from './state/turn.ts';
@@ -31,6 +31,8 @@ export abstract class Handle implements Listener {
   /** Joins the channel. Separate from the constructor, since deliveries may arrive at once. */
   begin(options: OpenOptions = {}): this {
     const { connection, channel } = this;
+    checkText('The name of a channel', channel);
+    if (options.since !== undefined) checkText('`since`', options.since);
     if (connection.status === 'closed') throw new SnoClientError('closed', 'The client is closed: connect again.');
     if (options.since !== undefined && connection.isUsed(channel)) {
       throw new SnoClientError('channel_open', `\`since\` needs ${channel} for itself: close its other handles first.`);

@@ -63,9 +63,9 @@ export function connect(url?: string | URL, options: ClientOptions = {}): SnoCli
       return connection.error;
     },
     channel: <Row>(name: string, options: ChannelOptions = {}): Channel<Row> => {
-      const { snapshot, since } = options;
-      const want = snapshot === true && since === undefined ? 'snapshot' : 'events';
-      return new ChannelHandle<Row>(connection, name, want).begin(options);
+      const since = options.since ?? undefined;
+      const want = options.snapshot === true && since === undefined ? 'snapshot' : 'events';
+      return new ChannelHandle<Row>(connection, name, want).begin({ ...options, since });
     },
     live: <Row>(name: string, options: LiveOptions = {}): LiveView<Row> =>
       new LiveHandle<Row>(connection, name, 'rows').begin(options),

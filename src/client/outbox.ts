@@ -22,7 +22,7 @@ interface OutboxOptions {
 
 export class Outbox {
   readonly #options: OutboxOptions;
-  #waiting: ClientFrame[] = [];
+  #waiting: { readonly frame: ClientFrame; readonly text: string }[] = [];
   #left = BURST;
   #countedAt = 0;
   #timer: unknown;
@@ -32,9 +32,11 @@ export class Outbox {
     this.#options = options;
   }
 
+  /** Throws what `JSON.stringify` throws; then nothing is sent. */
   push(frame: ClientFrame): void {
     if (frame.type === 'unsubscribe' && this.#cancel(frame.channel)) return;
-    this.#waiting.push(frame);
+    // At once, since an app may change the data of a send in the same turn.
+    this.#waiting.push({ frame, text: JSON.stringify(frame) });
     if (this.#isFlushing || this.#timer !== undefined) return;
     this.#isFlushing = true;
     queueMicrotask(() => {
@@ -53,8 +55,8 @@ export class Outbox {
   }
 
   #cancel(channel: string): boolean {
-    const at = this.#waiting.findLastIndex((frame) => 'channel' in frame && frame.channel === channel);
-    if (this.#waiting[at]?.type !== 'subscribe') return false;
+    const at = this.#waiting.findLastIndex(({ frame }) => 'channel' in frame && frame.channel === channel);
+    if (this.#waiting[at]?.frame.type !== 'subscribe') return false;
     this.#waiting.splice(at, 1);
     this.#options.cancelled(channel);
     return true;
@@ -68,7 +70,7 @@ export class Outbox {
     this.#countedAt = at;
     const count = Math.min(this.#waiting.length, Math.floor(this.#left));
     this.#left -= count;
-    for (const frame of this.#waiting.splice(0, count)) send(JSON.stringify(frame));
+    for (const { text } of this.#waiting.splice(0, count)) send(text);
     if (this.#waiting.length === 0) return;
     this.#timer = timers.set(
       () => {

@@ -6,6 +6,7 @@
  *     send(sno, 'room:7', 'typing', { at: 3 });
  */
 import { CONNECTION, type Connection } from '../connection.ts';
+import { checkText, SnoClientError } from '../error.ts';
 import type { Client, Presence, PresenceOptions } from './handle.ts';
 import { Rooms } from './rooms.ts';
 
@@ -24,9 +25,31 @@ export function presence<Info = Readonly<Record<string, unknown>>>(
 /**
  * Sends to the channel's other subscribers. The client must be subscribed to it. Returns false if
  * the connection is not open: nothing is sent later. A refusal is an `error` event of the client.
+ * Throws `argument_invalid` if the channel or event is not a text, or JSON cannot hold the data.
  */
 export function send(client: Client, channel: string, event: string, data: unknown = null): boolean {
+  checkText('The name of a channel', channel);
+  checkText('The event of a send', event);
+  checkData(data);
   return connectionOf(client).post({ type: 'send', channel, event, data });
+}
+
+/** Maximum bytes of a send's data as JSON. The server closes a connection that sends much more. */
+const DATA_BYTES_MAX = 64_000;
+
+function checkData(data: unknown): void {
+  let text: string;
+  try {
+    text = JSON.stringify(data) ?? 'null';
+  } catch (error) {
+    throw new SnoClientError('argument_invalid', `The data of a send must be JSON: ${String(error)}`);
+  }
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes > DATA_BYTES_MAX)
+    throw new SnoClientError(
+      'argument_invalid',
+      `The data of a send is at most ${DATA_BYTES_MAX} bytes, not ${bytes}.`,
+    );
 }
 
 function connectionOf(client: object): Connection {
