@@ -206,10 +206,11 @@ test('CommonJS requires the client, and imports its other entries', async () => 
   expect(printed).toBe('a:1 function function\nwebsocket_missing\nBuy paint\n');
 });
 
-test('a component shows its rows under jsdom', async () => {
+test('a component shows its rows under jsdom, and the end of a client that CommonJS has loaded', async () => {
   await writeFile(
     join(app, 'jsdom.mjs'),
-    `import { JSDOM } from 'jsdom';
+    `import { createRequire } from 'node:module';
+    import { JSDOM } from 'jsdom';
     import { WebSocket } from 'ws';
     const { window } = new JSDOM('<div id=root></div>', { url: 'https://app.test' });
     for (const [name, value] of Object.entries({ window, document: window.document, navigator: window.navigator }))
@@ -226,7 +227,13 @@ test('a component shows its rows under jsdom', async () => {
     while (!shown().includes('Buy paint')) await new Promise((resolve) => setTimeout(resolve, 20));
     root.unmount();
     await sno.close();
-    console.log('closed');`,
+    const twice = createRequire(import.meta.url)('${NAME}').connect(process.argv[2], { WebSocket });
+    await twice.close();
+    const Closed = () => useLive('project:42').status;
+    createRoot(document.querySelector('#root')).render(h(SnoProvider, { client: twice }, h(Closed)));
+    while (shown() !== 'closed') await new Promise((resolve) => setTimeout(resolve, 20));
+    console.log('closed');
+    process.exit();`,
   );
   const { url, certificate } = here.service;
   expect(await run(process.execPath, ['jsdom.mjs', url], { NODE_EXTRA_CA_CERTS: certificate.certFile })).toBe(

@@ -38,6 +38,14 @@ export class SnoClientError extends Error {
   }
 }
 
+/**
+ * Whether a value is a SnoClientError. A program may load the client as CommonJS and the hooks as a
+ * module, and then has the class twice.
+ */
+export function isSnoClientError(value: unknown): value is SnoClientError {
+  return value instanceof Error && value.name === 'SnoClientError';
+}
+
 /** Creates an error of the client itself; the compiler checks the code. */
 export function failure(code: ClientCode, message: string): Failure {
   return { code, message };

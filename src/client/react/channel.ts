@@ -1,7 +1,7 @@
 /** The hook for a channel's events. */
 import { useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
 import type { Channel, ChannelEvents, ChannelOptions } from '../channel.ts';
-import { SnoClientError } from '../error.ts';
+import { isSnoClientError, type SnoClientError } from '../error.ts';
 import type { ChannelStatus } from '../state/machine.ts';
 import { type ChannelArgument, useSno } from './provider.ts';
 
@@ -67,7 +67,7 @@ class ChannelStore<Row> {
       show(channel);
       return () => channel.close();
     } catch (error) {
-      if (!(error instanceof SnoClientError)) throw error;
+      if (!isSnoClientError(error)) throw error;
       show({ status: error.code === 'closed' ? 'closed' : 'error', error });
       return () => {};
     }

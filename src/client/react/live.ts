@@ -68,10 +68,10 @@ function suspend(client: SnoClient, name: string, options: LiveOptions, isServer
     );
   if (shownOf(client, name, options).loaded) return;
   const store = storeOf(client, name, options);
-  const { error } = store.shown;
+  const { refusal } = store;
   // React waits for a promise that is thrown.
   // oxlint-disable-next-line typescript/only-throw-error
-  if (error === undefined || store.isRetired) throw store.settled();
+  if (refusal === undefined || store.isRetired) throw store.settled();
   store.retire();
-  throw error;
+  throw refusal;
 }

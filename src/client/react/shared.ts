@@ -3,7 +3,7 @@
  * without mounting it, and mounts it twice in StrictMode. So a handle is opened when a component
  * subscribes, and stays open for a while after the last component has left.
  */
-import { SnoClientError } from '../error.ts';
+import { isSnoClientError, type SnoClientError } from '../error.ts';
 import type { SnoClient } from '../index.ts';
 import type { ChannelStatus } from '../state/machine.ts';
 
@@ -88,7 +88,7 @@ export abstract class SharedStore<Handle extends Shareable, Shown extends object
       this.handle = this.#make();
       this.handle.subscribe(() => this.#changed());
     } catch (error) {
-      if (!(error instanceof SnoClientError)) throw error;
+      if (!isSnoClientError(error)) throw error;
       this.#fault = { status: error.code === 'closed' ? 'closed' : 'error', error };
     }
     this.#changed();

@@ -44,17 +44,32 @@ export function storeOf<Row>(client: SnoClient, name: string, options: LiveOptio
   return STORES.open(client, keyOf(name, options), make) as LiveStore<Row>;
 }
 
+const failureOf = (ready: Promise<void>): Promise<SnoClientError | undefined> =>
+  ready.then(
+    () => undefined,
+    (error: SnoClientError) => error,
+  );
+
 export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
   #settled: Promise<void> | undefined;
   #isRetired = false;
+  #refusal: SnoClientError | undefined;
 
   /**
-   * Opens the channel, after the render that asks for it. Resolves when there are rows, or an
-   * error.
+   * Opens the channel, after the render that asks for it. Resolves when there are rows, or a
+   * refusal.
    */
   settled(): Promise<void> {
     this.#settled ??= this.#settle();
     return this.#settled;
+  }
+
+  /**
+   * Why a component that waits for rows fails. An error after which the view goes on waiting, for
+   * access or for a migration, is no refusal.
+   */
+  get refusal(): SnoClientError | undefined {
+    return this.#refusal;
   }
 
   /** Whether the channel failed before its first row, and the next component retries. */
@@ -92,7 +107,8 @@ export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
     if (this.#isRetired) this.reopen();
     else this.open();
     this.#isRetired = false;
-    await this.handle?.ready.catch(() => {});
+    // Without a handle, the channel could not be opened.
+    this.#refusal = this.handle === undefined ? this.status.error : await failureOf(this.handle.ready);
     this.#settled = undefined;
     this.closeAfter(LEFT_MS);
   }

@@ -174,6 +174,22 @@ describe.each(Object.entries(REACTS))('%s', (_, version) => {
     await hasStatus('other', 'live');
   });
 
+  test('a component that waits for access stays suspended through a refusal, however often its parents render', async () => {
+    await start();
+    const denied = 1_000 + room;
+    const other: Part = ['Rows', { id: 'other', room: denied }];
+    const waits: Part = ['Suspended', { id: 'waits', room: denied, waitForAccess: true }];
+    await show(waits, other);
+    await hasStatus('other', 'error');
+    await show(waits, other, ['Rows', { id: 'more', room: denied }]);
+    await hasStatus('more', 'error');
+    expect(await element('waits').textContent()).toBe('loading');
+    await here.query("insert into notes values (3, $1, 'three')", [denied]);
+    await here.query('insert into open_rooms values ($1)', [denied]);
+    await shows('waits', '3 three');
+    expect(complaints).toEqual([]);
+  });
+
   test('a page that a server has rendered hydrates without a complaint, and becomes live', async () => {
     await start();
     const parts: Part[] = [

@@ -20,6 +20,7 @@ interface Props {
   readonly id: string;
   readonly room: number | undefined;
   readonly watch?: boolean;
+  readonly waitForAccess?: boolean;
 }
 
 function Rows({ id, room }: Props) {
@@ -53,8 +54,8 @@ function Status({ id }: Props) {
   return h('p', { id }, useStatus().status);
 }
 
-function Waiting({ id, room }: Props) {
-  const { rows } = useLive(`room:${room}`, { suspense: true });
+function Waiting({ id, room, waitForAccess }: Props) {
+  const { rows } = useLive(`room:${room}`, { suspense: true, waitForAccess });
   return h('p', { id }, textOf(rows));
 }
 
