@@ -29,9 +29,12 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { SpoolLog } from '../spool/log.ts';
 import type { TransactionReader } from '../spool/reader.ts';
 import { steadyNow } from '../steady-clock.ts';
+import { QUIET_MS } from '../wal/keepalive.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
 import { EarlyReader } from './early-reader.ts';
 
+/** A stream that is asked for a reply is silent for less, in ms. */
+const SILENT_MS = QUIET_MS + 2_000;
 const HINT_OF_DROPPED = 'Write messages by sno.publish, traces by sno.trace, and create a view for the channel.';
 const HINT_OF_ROW =
   'Correct the row or the view: an expression of the view fails for this row. The subscribers were reset.';
@@ -49,6 +52,8 @@ export interface ChangePipelineOptions {
   readonly marker: (id: string) => void;
   /** Commits a marker with this id. */
   readonly mark: (id: string) => Promise<void>;
+  /** Time since something arrived from Postgres, in ms. */
+  readonly silenceMs: () => number;
   readonly joinCacheBytes: number;
   readonly joinRows: number;
   /** Called when all messages that arrived together have been passed on. */
@@ -91,6 +96,7 @@ export class ChangePipeline implements WalHandler {
       mark: options.mark,
       pause: pauseBefore,
       now: steadyNow,
+      isSilent: () => options.silenceMs() > SILENT_MS,
       cacheBytesMax: options.joinCacheBytes,
       rowsMax: options.joinRows,
       onFailed: (why, error) =>

@@ -330,6 +330,7 @@ export class IngestRole implements BacklogSource {
         this.#followers.marker(id);
       },
       mark: (id) => this.#transactions.mark(id),
+      silenceMs: () => this.#stream.silenceMs,
       joinCacheBytes: settings.SNO_JOIN_CACHE_BYTES,
       joinRows: settings.SNO_JOIN_ROWS,
       flushed: () => this.#followers.flush(),

@@ -31,7 +31,7 @@ const IDLE_MS_MAX = 10_000;
 /** Number of status packets that the server receives within wal_sender_timeout. */
 const BEATS_IN_TIMEOUT = 4;
 /** How long the server may be silent before it is asked for a reply, in ms. */
-const QUIET_MS = 10_000;
+export const QUIET_MS = 10_000;
 /**
  * How long the server may be silent, although asked for a reply, before the connection counts as
  * dead, in ms.

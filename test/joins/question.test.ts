@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { CatalogTable, CatalogTableColumn } from '../../src/channels/catalog/catalog.ts';
 import type { JoinedView } from '../../src/channels/joins/joined-view.ts';
 import type { Missing } from '../../src/channels/joins/joins.ts';
@@ -29,6 +29,37 @@ test('a lost connection is tried again for as long as the question may take; an 
   } as unknown as QuestionOptions);
   await expect(question.ask()).rejects.toMatchObject({ code: '42501' });
   expect(attempts).toBe(4);
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+test('time in which Postgres is silent on the stream, too, does not count', async () => {
+  vi.useFakeTimers();
+  let isSilent = true;
+  const pool = { connect: () => Promise.reject(code('ETIMEDOUT')) } as unknown as pg.Pool;
+  const question = new Question({
+    pool,
+    passed: new Set(),
+    missing: () => new Map(),
+    lockMs: () => 0,
+    rowsMax: 1,
+    now: () => performance.now(),
+    isSilent: () => isSilent,
+    pause: () => new Promise((resolve) => setTimeout(resolve, 1_000)),
+  } as unknown as QuestionOptions);
+  let fault: Error | undefined;
+  question.ask().catch((error: Error) => {
+    fault = error;
+  });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(fault).toBeUndefined();
+  isSilent = false;
+  await vi.advanceTimersByTimeAsync(19_000);
+  expect(fault).toBeUndefined();
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(fault?.message).toBe('the rows could not be read within 20 s');
 });
 
 test.each([

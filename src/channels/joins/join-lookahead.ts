@@ -27,6 +27,8 @@ export interface JoinLookaheadOptions {
   /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
+  /** Whether the stream brings nothing, though Postgres was asked for a reply. */
+  readonly isSilent: () => boolean;
   readonly cacheBytesMax: number;
   readonly rowsMax: number;
   /** A question failed, so the views that needed its rows are reset if their rows change. */
@@ -198,12 +200,13 @@ export class JoinLookahead {
 
   /** `commits`: their number, since each may need `rowsMax` rows. */
   #newQuestion(missing: () => Missing, commits = 1): Question {
-    const { pool, mark, pause, now, rowsMax, onAsked } = this.#options;
+    const { pool, mark, pause, now, isSilent, rowsMax, onAsked } = this.#options;
     return new Question({
       pool,
       mark,
       pause,
       now,
+      isSilent,
       rowsMax: rowsMax * commits,
       onAsked,
       window: this.#window,

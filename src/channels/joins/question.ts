@@ -21,6 +21,8 @@ export interface QuestionOptions {
   /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
+  /** Whether the stream brings nothing, so that nothing but this question waits for Postgres. */
+  readonly isSilent: () => boolean;
   /** Maximum rows that all queries of the question find together. */
   readonly rowsMax: number;
   /** Returns the maximum wait for the locks of these tables, in ms. */
@@ -36,10 +38,15 @@ export interface QuestionOptions {
 
 /** How long to retry until a snapshot sees the transactions passed on before, in ms. */
 const RETRY_MS_MAX = 5_000;
-/** Maximum duration of the question with all its queries, in ms: the stream waits for it. */
+/**
+ * Maximum duration of the question with all its queries, in ms: the stream waits for it. Time in
+ * which the stream is silent does not count.
+ */
 const QUESTION_MS_MAX = 20_000;
-/** Maximum wait for the marker, in ms. */
+/** Maximum wait for the marker, in ms. Time in which the stream is silent does not count. */
 const MARKER_MS_MAX = 15_000;
+/** Time between two looks at a deadline, in ms. */
+const TICK_MS = 500;
 
 /** The question failed for a reason other than an error of Postgres. */
 export class QuestionFailed extends Error {
@@ -66,13 +73,13 @@ export class Question {
   /** Resolves when all missing lookups are known, or their views are given up. */
   ask(): Promise<void> {
     const late = new QuestionFailed('unavailable', `the rows could not be read within ${QUESTION_MS_MAX / 1_000} s`);
-    const timer = setTimeout(() => this.abort(late), QUESTION_MS_MAX);
+    const cancel = this.#after(QUESTION_MS_MAX, () => this.abort(late));
     const asked = new Promise<void>((resolve, reject) => {
       this.#onAborted = reject;
       if (this.#abortedBy !== undefined) reject(this.#abortedBy);
       else this.#askAgain().then(resolve, reject);
     });
-    return asked.finally(() => clearTimeout(timer));
+    return asked.finally(cancel);
   }
 
   /** Removes the transactions that a new snapshot sees from `passed`. */
@@ -210,9 +217,9 @@ export class Question {
     const { window, mark } = this.#options;
     return new Promise<void>((resolve, reject) => {
       const late = new QuestionFailed('unavailable', 'the marker did not arrive');
-      const timer = setTimeout(() => end(late), MARKER_MS_MAX);
+      const cancel = this.#after(MARKER_MS_MAX, () => end(late));
       const end = (error?: Error) => {
-        clearTimeout(timer);
+        cancel();
         this.#endMarker = undefined;
         if (error === undefined) resolve();
         else reject(error);
@@ -223,6 +230,18 @@ export class Question {
         if (this.#endMarker === end) end(error as Error);
       });
     });
+  }
+
+  /** Calls `late` after so long, without silent time. Returns a function that cancels it. */
+  #after(ms: number, late: () => void): () => void {
+    let left = ms;
+    const timer = setInterval(() => {
+      if (!this.#options.isSilent()) left -= TICK_MS;
+      if (left > 0) return;
+      clearInterval(timer);
+      late();
+    }, TICK_MS);
+    return () => clearInterval(timer);
   }
 
   /** Throws if the question was aborted. */
