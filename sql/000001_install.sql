@@ -45,7 +45,7 @@ create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is '`rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which receives the rights to read; `catalog_key`: proves that sno.send_catalog() wrote a catalog in the WAL.';
+comment on table sno.settings is '`rules of PUBLICATION`: the hash of the rules folder that was applied last; `catalog_key`: proves that sno.send_catalog() wrote a catalog in the WAL.';
 -- Every role may write messages to the WAL; those with this key come from sno.send_catalog().
 insert into sno.settings (name, value) values ('catalog_key', gen_random_uuid()::text || gen_random_uuid()::text) on conflict do nothing;
 
@@ -53,7 +53,8 @@ create table if not exists sno.publications (
   name name primary key,
   registered_at timestamptz
 );
-comment on table sno.publications is 'The publications that are kept up to date: one for each SNO_PUBLICATION that reads this database. `registered_at`: null for the default one, before a service has registered its own.';
+alter table sno.publications add column if not exists service_role name;
+comment on table sno.publications is 'The publications that are kept up to date: one for each SNO_PUBLICATION that reads this database. `registered_at`: null for the default one, before a service has registered its own. `service_role`: the role of the service, which receives the rights to read.';
 -- Before version 8, sno.settings named one publication.
 insert into sno.publications (name, registered_at)
 select value, now() from sno.settings where name = 'publication'
@@ -61,6 +62,9 @@ union all
 select 'sno', null where not exists (select from sno.settings where name = 'publication') and not exists (select from sno.publications)
 on conflict (name) do nothing;
 delete from sno.settings where name = 'publication';
+-- Once, sno.settings named one role for all publications.
+update sno.publications p set service_role = s.value from sno.settings s where s.name = 'service_role' and p.service_role is null;
+delete from sno.settings where name = 'service_role';
 
 create table if not exists sno.slot (
   name text primary key,
@@ -78,7 +82,17 @@ create table if not exists sno.rules (
   applied_at timestamptz not null default now(),
   primary key (schema, name)
 );
-comment on table sno.rules is 'The views that the rules folder (SNO_RULES) declared when it was last applied: those that it no longer declares are dropped.';
+comment on table sno.rules is 'The views that the rules folder (SNO_RULES) of each SNO_PUBLICATION declared when it was last applied: those that no folder declares any more are dropped.';
+-- Once, there was one folder: it counts as that of the publication that was registered first.
+do $$ begin
+  if not exists (select from pg_attribute where attrelid = 'sno.rules'::regclass and attname = 'publication') then
+    alter table sno.rules add column publication name;
+    update sno.rules set publication = (select p.name from sno.publications p order by p.registered_at, p.name limit 1);
+    delete from sno.rules where publication is null;
+    alter table sno.rules drop constraint rules_pkey, add constraint rules_pkey primary key (publication, schema, name);
+    delete from sno.settings where name = 'rules';
+  end if;
+end $$;
 
 create table if not exists sno.partitions (
   relation oid primary key,
@@ -132,6 +146,15 @@ comment on table sno.watched is 'Partitions and materialized views at the last s
 
 -- The relations that views read, and the rights by which they read them ------------------------------------------
 
+create or replace function sno.service_roles(publication name default null) returns setof name
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select distinct r.rolname
+  from sno.publications p join pg_roles r on r.rolname = p.service_role
+  where $1 is null or p.name = $1
+$$;
+comment on function sno.service_roles(name) is 'The roles of the services: that of one publication, or those of all.';
+
 create or replace function sno.is_secured(relation oid, role oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -158,7 +181,7 @@ set work_mem = '64kB'
 as $$
   with recursive
   service (oid) as (
-    select (select r.oid from sno.settings s join pg_roles r on r.rolname = s.value where s.name = 'service_role')
+    select r.oid from (select) one left join (sno.service_roles() s (name) join pg_roles r on r.rolname = s.name) on true
   ),
   chain (view, reader, relation, role) as (
     select v.oid, 0::oid, v.oid, s.oid from unnest(coalesce($1, sno.views())) v (oid) cross join service s
@@ -196,7 +219,7 @@ language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Without these rights, reads no policies: sno.lacking() reports the missing rights.
-  if exists (select from pg_policy) and has_function_privilege('sno.chain(oid[])', 'execute') and has_table_privilege('sno.settings', 'select') then
+  if exists (select from pg_policy) and has_function_privilege('sno.chain(oid[])', 'execute') and has_function_privilege('sno.service_roles(name)', 'execute') then
     return query
       select k.view, k.relation
       from sno.chain($1) k
@@ -1720,13 +1743,11 @@ create or replace function sno.grant_service(views oid[] default null) returns t
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-  service name := (select s.value from sno.settings s join pg_roles on rolname = s.value where s.name = 'service_role');
   item record;
 begin
-  if service is null then
-    return;
-  end if;
-  for item in select l.object, l.statement from sno.lacking(service, $1) l loop
+  for item in
+    select l.object, l.statement from sno.service_roles() s (name) cross join lateral sno.lacking(s.name, $1) l
+  loop
     begin
       execute item.statement;
     exception when others then
@@ -1737,7 +1758,7 @@ begin
   end loop;
 end
 $$;
-comment on function sno.grant_service(oid[]) is 'Grants the service''s role (sno.settings, `service_role`) the rights that it lacks. Returns those that could not be granted. `views`: only for these.';
+comment on function sno.grant_service(oid[]) is 'Grants the roles of the services (sno.publications) the rights that they lack. Returns those that could not be granted. `views`: only for these.';
 
 drop function if exists sno.remember_catalog(text);
 create or replace function sno.remember_catalog(catalog text, publication name) returns boolean
@@ -2235,7 +2256,7 @@ as $$
   role (oid) as (
     select relowner from class where relkind in ('v', 'm')
     union
-    select r.oid from sno.settings s join pg_roles r on r.rolname = s.value where s.name = 'service_role'
+    select r.oid from sno.service_roles() s (name) join pg_roles r on r.rolname = s.name
     union
     select m.roleid from pg_auth_members m join role r on r.oid = m.member
   )
@@ -2290,48 +2311,53 @@ declare
   touched text[];
   voided text[];
 begin
-  perform sno.guard_partitions();
-  with below as materialized (select distinct b.relation from sno.below() b),
-  now (relation, above, file, guard) as (
-    select leaf.oid, top.oid, pg_relation_filenode(leaf.oid),
-      (
-        select string_agg(concat_ws(':', g.oid, g.xmin), ' ' order by g.oid) from pg_trigger g
-        where g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgrelid in (top.oid, leaf.oid)
-        having count(*) filter (where g.tgenabled = 'A') >= 3)
-    from pg_class top
-    cross join lateral pg_partition_tree(top.oid) p
-    join pg_class leaf on leaf.oid = p.relid and leaf.relkind = 'r'
-    where top.relkind = 'p' and not top.relispartition and p.isleaf and top.oid in (select relation from below)
-    union all
-    -- An event trigger reports a REFRESH.
-    select c.oid, c.oid, pg_relation_filenode(c.oid), case when sno.deaf() is null then (
-      select string_agg(concat_ws(':', t.oid, t.xmin), ' ' order by t.oid) from pg_event_trigger t where t.evtname in ('sno_ddl', 'sno_drop')) end
-    from pg_class c
-    where c.relkind = 'm' and c.oid in (select relation from below)
-  ),
-  untold as (
-    select n.above from now n join sno.watched w on w.relation = n.relation
-    where n.file is distinct from w.file and (n.guard is null or n.guard is distinct from w.guard)
-  ),
-  kept as (
-    insert into sno.watched as w (relation, file, guard)
-    select n.relation, n.file, n.guard from now n
-    where n.file is not null and not exists (select from sno.watched w where w.relation = n.relation and w.file = n.file and w.guard is not distinct from n.guard)
-    on conflict on constraint watched_pkey do update set file = excluded.file, guard = excluded.guard
-  ),
-  gone as (
-    delete from sno.watched w where not exists (select from now n where n.relation = w.relation)
-  )
-  select array_agg(distinct a.schema || ':' || a.name) into touched
-  from untold u cross join lateral sno.above('pg_class'::regclass, u.above) a;
-  if touched is not null then
-    perform sno.note(touched, false, touched);
-  end if;
+  begin
+    perform sno.guard_partitions();
+    with below as materialized (select distinct b.relation from sno.below() b),
+    now (relation, above, file, guard) as (
+      select leaf.oid, top.oid, pg_relation_filenode(leaf.oid),
+        (
+          select string_agg(concat_ws(':', g.oid, g.xmin), ' ' order by g.oid) from pg_trigger g
+          where g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgrelid in (top.oid, leaf.oid)
+          having count(*) filter (where g.tgenabled = 'A') >= 3)
+      from pg_class top
+      cross join lateral pg_partition_tree(top.oid) p
+      join pg_class leaf on leaf.oid = p.relid and leaf.relkind = 'r'
+      where top.relkind = 'p' and not top.relispartition and p.isleaf and top.oid in (select relation from below)
+      union all
+      -- An event trigger reports a REFRESH.
+      select c.oid, c.oid, pg_relation_filenode(c.oid), case when sno.deaf() is null then (
+        select string_agg(concat_ws(':', t.oid, t.xmin), ' ' order by t.oid) from pg_event_trigger t where t.evtname in ('sno_ddl', 'sno_drop')) end
+      from pg_class c
+      where c.relkind = 'm' and c.oid in (select relation from below)
+    ),
+    untold as (
+      select n.above from now n join sno.watched w on w.relation = n.relation
+      where n.file is distinct from w.file and (n.guard is null or n.guard is distinct from w.guard)
+    ),
+    kept as (
+      insert into sno.watched as w (relation, file, guard)
+      select n.relation, n.file, n.guard from now n
+      where n.file is not null and not exists (select from sno.watched w where w.relation = n.relation and w.file = n.file and w.guard is not distinct from n.guard)
+      on conflict on constraint watched_pkey do update set file = excluded.file, guard = excluded.guard
+    ),
+    gone as (
+      delete from sno.watched w where not exists (select from now n where n.relation = w.relation)
+    )
+    select array_agg(distinct a.schema || ':' || a.name) into touched
+    from untold u cross join lateral sno.above('pg_class'::regclass, u.above) a;
+    if touched is not null then
+      perform sno.note(touched, false, touched);
+    end if;
+  exception when lock_not_available then
+    -- A transaction, such as a VACUUM FULL, holds a partition: the next call examines them.
+    null;
+  end;
   return query select sno.fingerprint(), sno.deaf();
 end
 $$;
 comment on function sno.inspect() is
-  'Reports truncated partitions and refreshed materialized views that no trigger reported, since triggers were disabled. Enables the triggers of partitions again. Returns sno.fingerprint() and sno.deaf().';
+  'Reports truncated partitions and refreshed materialized views that no trigger reported, since triggers were disabled. Enables the triggers of partitions again. Does neither while a partition is locked. Returns sno.fingerprint() and sno.deaf().';
 
 
 

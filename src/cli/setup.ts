@@ -52,7 +52,7 @@ const SERVICE_ROLE = 'sno';
 
 async function print(settings: Settings, options: SetupOptions): Promise<ExitCode> {
   const steps = await withDatabase(settings, createClient, async (client) => {
-    const role = (await rememberedService(client)) ?? SERVICE_ROLE;
+    const role = (await rememberedService(client, options.publication)) ?? SERVICE_ROLE;
     const plan = await planSetup(client, { service: { role, isSuggestion: true }, ...options });
     return [...plan, await slotStep(client, settings.SNO_SLOT)].filter(({ needed }) => needed);
   });

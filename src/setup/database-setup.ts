@@ -71,7 +71,7 @@ export class DatabaseSetup {
       await client.end();
     }
     if (rules === undefined) return;
-    const { applied, files, dropped } = await applyRules(rules, databaseUrl);
+    const { applied, files, dropped } = await applyRules(rules, databaseUrl, publication);
     logger.info({ rules, files, dropped }, applied ? 'the rules were applied' : 'the rules have not changed');
   }
 

@@ -123,7 +123,10 @@ export async function readSetupFacts(
     ...answer,
     publication: published ?? undefined,
     installed,
-    service: service === undefined ? undefined : await readServiceFacts(client, service, isCurrent),
+    service:
+      service === undefined
+        ? undefined
+        : await readServiceFacts(client, publication, { role: service, isInstalled: isCurrent }),
   };
   if (installed === undefined || installed < INSIDE_VERSION) return { ...facts, inside: undefined };
   const forbidden = await namesOf(client, FORBIDDEN);
@@ -140,22 +143,28 @@ const INSIDE_VERSION = 8;
 /** The version of the installed functions that has `sno.lacking()`. */
 const LACKING_VERSION = 3;
 
-/** The role that the database was set up for; undefined if none was named. */
-export async function rememberedService(client: pg.ClientBase): Promise<string | undefined> {
-  const [known] = await namesOf(client, "select to_regclass('sno.settings')::text as name");
-  if (known === null) return undefined;
+/** The role that the publication was set up for; undefined if none was named. */
+export async function rememberedService(client: pg.ClientBase, publication: string): Promise<string | undefined> {
+  const [known] = await namesOf(client, "select to_regprocedure('sno.service_roles(name)')::text as name");
+  if (known !== null) return (await namesOf(client, 'select s as name from sno.service_roles($1) s', [publication]))[0];
+  // Earlier functions knew one role for all publications.
+  const [settings] = await namesOf(client, "select to_regclass('sno.settings')::text as name");
+  if (settings === null) return undefined;
   return (await namesOf(client, "select value as name from sno.settings where name = 'service_role'"))[0];
 }
 
-async function readServiceFacts(client: pg.ClientBase, role: string, isInstalled: boolean): Promise<ServiceFacts> {
+async function readServiceFacts(
+  client: pg.ClientBase,
+  publication: string,
+  { role, isInstalled }: { readonly role: string; readonly isInstalled: boolean },
+): Promise<ServiceFacts> {
   const [facts] = await namesOf(client, SERVICE, [role]);
   const known = JSON.parse(facts as string) as Pick<ServiceFacts, 'exists' | 'replication' | 'owners'>;
   if (!isInstalled) return { ...known, lacking: undefined, isRemembered: false };
-  const remembered = "select value as name from sno.settings where name = 'service_role' and value = $1";
   return {
     ...known,
     lacking: await namesOf(client, 'select statement as name from sno.lacking($1) order by 1', [role]),
-    isRemembered: (await namesOf(client, remembered, [role])).length > 0,
+    isRemembered: (await rememberedService(client, publication)) === role,
   };
 }
 

@@ -138,7 +138,7 @@ function serviceRole({ database, service }: SetupFacts, options: SetupOptions): 
     `grant select on sno.settings to ${name};`,
     `grant select on all tables in schema ${VIEW_SCHEMAS} to ${name};`,
   ];
-  const remember = `insert into sno.settings (name, value) values ('service_role', ${quoteLiteral(role)}) on conflict (name) do update set value = excluded.value;`;
+  const remember = `update sno.publications set service_role = ${quoteLiteral(role)} where name = ${quoteLiteral(options.publication)};`;
   return [
     {
       what: `the role ${role}, which may only replicate and read what is published`,

@@ -5,7 +5,8 @@
  * A folder is a declaration, applied at each start. An unchanged folder is skipped. In a changed
  * folder, an existing view of Snö's schemas is created again. If the result is the
  * same, the view is left as it was, so only channels that really changed are reset. Views that the
- * folder no longer declares are dropped.
+ * folder no longer declares are dropped, unless the folder of another Snö on this database declares
+ * them. Each publication has a folder.
  *
  * Every other statement is simply run, so write it so that it can run twice. See
  * docs/decisions/0005-rules-folder.md.
@@ -24,21 +25,22 @@ export interface RulesOutcome {
   /** False: the folder is unchanged since it was last applied. */
   readonly applied: boolean;
   readonly files: number;
-  /** Views that the folder no longer declares. */
+  /** Views that neither the folder nor another one declares any more. */
   readonly dropped: readonly string[];
 }
 
 /**
- * Applies a folder. A `rules_failed` error names file, line and column, and means that nothing was
- * applied. Opens its own connection, so that the folder's SQL uses the role's search_path.
+ * Applies the folder of the Snö that reads this publication. A `rules_failed` error names file,
+ * line and column, and means that nothing was applied. Opens its own connection, so that the
+ * folder's SQL uses the role's search_path.
  */
-export async function applyRules(directory: string, databaseUrl: string): Promise<RulesOutcome> {
+export async function applyRules(directory: string, databaseUrl: string, publication: string): Promise<RulesOutcome> {
   const files = await readRules(directory);
   const client = createPlainClient(databaseUrl, 'rules');
   try {
     await client.connect();
     await client.query('begin');
-    const outcome = await applyFiles(client, files);
+    const outcome = await applyFiles(client, files, publication);
     await client.query('commit').catch((error: Error) => {
       throw new SnoError('rules_failed', `the transaction could not commit: ${error.message}`, { cause: error });
     });
@@ -65,19 +67,20 @@ async function readRules(directory: string): Promise<SqlFile[]> {
   }
 }
 
-async function applyFiles(client: pg.Client, files: readonly SqlFile[]): Promise<RulesOutcome> {
+async function applyFiles(client: pg.Client, files: readonly SqlFile[], publication: string): Promise<RulesOutcome> {
   refuseTwice(files);
   await client.query("select pg_advisory_xact_lock(hashtextextended('sno rules', 0))");
   const hash = hashOf(files);
   const declared = files.flatMap(({ statements }) =>
     statements.flatMap(({ view }) => (view === undefined ? [] : [view])),
   );
-  if (await isApplied(client, hash, declared)) return { applied: false, files: files.length, dropped: [] };
+  const setting = `rules of ${publication}`;
+  if (await isApplied(client, { setting, hash, declared })) return { applied: false, files: files.length, dropped: [] };
   await runSqlFiles(client, files);
-  const dropped = await dropOthers(client, declared);
+  const dropped = await dropOthers(client, publication, declared);
   await client.query(
-    "insert into sno.settings (name, value) values ('rules', $1) on conflict (name) do update set value = excluded.value",
-    [hash],
+    'insert into sno.settings (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value',
+    [setting, hash],
   );
   return { applied: true, files: files.length, dropped };
 }
@@ -103,8 +106,15 @@ function hashOf(files: readonly SqlFile[]): string {
   return hash.digest('hex');
 }
 
-async function isApplied(client: pg.Client, hash: string, declared: readonly ViewName[]): Promise<boolean> {
-  const { rows } = await client.query<{ value: string }>("select value from sno.settings where name = 'rules'");
+interface AppliedRules {
+  /** The row of sno.settings that has the hash. */
+  readonly setting: string;
+  readonly hash: string;
+  readonly declared: readonly ViewName[];
+}
+
+async function isApplied(client: pg.Client, { setting, hash, declared }: AppliedRules): Promise<boolean> {
+  const { rows } = await client.query<{ value: string }>('select value from sno.settings where name = $1', [setting]);
   if (rows[0]?.value !== hash) return false;
   for (const view of declared) if ((await meaningOf(client, view)) === undefined) return false;
   return true;
@@ -177,16 +187,25 @@ async function meaningOf(client: pg.Client, { schema, name }: ViewName): Promise
 }
 
 /**
- * Drops views that the folder declared when it was last applied and no longer declares. Stores the
- * current ones.
+ * Drops views that the folder declared when it was last applied, and that no folder declares any
+ * more. Stores the current ones.
  */
-async function dropOthers(client: pg.Client, declared: readonly ViewName[]): Promise<string[]> {
-  const { rows } = await client.query<ViewName>('delete from sno.rules returning schema, name');
-  const kept = new Set(declared.map(nameOf));
-  const gone = rows.map(nameOf).filter((name) => !kept.has(name));
+async function dropOthers(client: pg.Client, publication: string, declared: readonly ViewName[]): Promise<string[]> {
+  const before = await client.query<ViewName>('delete from sno.rules where publication = $1 returning schema, name', [
+    publication,
+  ]);
+  const elsewhere = await client.query<ViewName>(
+    'select schema, name from sno.rules where publication in (select name from sno.publications)',
+  );
+  const kept = new Set([...declared, ...elsewhere.rows].map(nameOf));
+  const gone = before.rows.map(nameOf).filter((name) => !kept.has(name));
   for (const name of gone) await client.query(`drop view if exists ${name}`);
   for (const { schema, name } of declared) {
-    await client.query('insert into sno.rules (schema, name) values ($1, $2) on conflict do nothing', [schema, name]);
+    await client.query('insert into sno.rules (publication, schema, name) values ($1, $2, $3) on conflict do nothing', [
+      publication,
+      schema,
+      name,
+    ]);
   }
   return gone;
 }

@@ -41,6 +41,24 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return rows[0]?.count ?? 0;
   }
 
+  test('a locked partition delays neither the fingerprint nor what comes after the lock', async () => {
+    const holder = await database.connect();
+    const fingerprint = async () => (await database.query<{ fingerprint: string }>(INSPECT)).rows[0]?.fingerprint;
+    const before = await fingerprint();
+    await messages();
+    await database.query(
+      'alter table parts_1 disable trigger all; truncate parts_1; alter table parts_1 enable trigger all',
+    );
+    await messages();
+    await holder.query('begin; lock table parts_1 in access exclusive mode');
+    expect(await fingerprint()).not.toBe(before);
+    expect(await messages()).toBe(0);
+    await holder.query('rollback');
+    await database.query(INSPECT);
+    expect(await messages()).toBe(1);
+    await holder.end();
+  });
+
   test('a truncation that could not be reported is reported by the next inspection', async () => {
     const holder = await database.connect();
     await database.query(

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -24,14 +24,14 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
   afterEach(async () => {
     await rm(folder, { recursive: true });
     await database.query(
-      "drop schema channels cascade; create schema channels; delete from sno.rules; delete from sno.settings where name = 'rules'",
+      "drop schema channels cascade; create schema channels; delete from sno.rules; delete from sno.settings where name like 'rules of %'",
     );
     await tap.take();
   });
   afterAll(() => database.drop());
 
   const write = (name: string, sql: string) => writeFile(join(folder, name), sql);
-  const apply = () => applyRules(folder, database.url);
+  const apply = (publication = 'sno') => applyRules(folder, database.url, publication);
   const touched = async () => (await tap.take()).map(({ content }) => [...parseCatalogMessage(content).touched]);
   const failure = async () => {
     try {
@@ -54,6 +54,44 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     expect(await touched()).toEqual([]);
     await database.query('drop view channels.tasks; drop view helper');
     expect(await apply()).toMatchObject({ applied: true });
+  });
+
+  test('two Snö with a publication each leave the views of the other folder alone', async () => {
+    await database.query("select sno.use_publication('sno'), sno.use_publication('other')");
+    const views = async () =>
+      (
+        await database.query<{ name: string }>(
+          "select viewname as name from pg_views where schemaname = 'channels' order by 1",
+        )
+      ).rows.map(({ name }) => name);
+    await write(
+      'a.sql',
+      'create view channels.a as select id from tasks; create view channels.both as select id from tasks',
+    );
+    expect(await apply()).toMatchObject({ applied: true, dropped: [] });
+    await write(
+      'a.sql',
+      'create view channels.b as select id from tasks; create view channels.both as select id from tasks',
+    );
+    expect(await apply('other')).toMatchObject({ applied: true, dropped: [] });
+    expect(await views()).toEqual(['a', 'b', 'both']);
+    expect(await apply('other')).toMatchObject({ applied: false });
+    await write('a.sql', '-- no view');
+    expect(await apply()).toMatchObject({ applied: true, dropped: ['channels."a"'] });
+    expect(await views()).toEqual(['b', 'both']);
+    await database.query("delete from sno.publications where name = 'sno'");
+    expect(await apply('other')).toMatchObject({ applied: true, dropped: ['channels."b"', 'channels."both"'] });
+    await database.query("delete from sno.publications where name = 'other'; select sno.use_publication('sno')");
+  });
+
+  test('a folder that was applied before folders belonged to publications still drops what it declared', async () => {
+    await write('a.sql', 'create view channels.a as select id from tasks');
+    await apply();
+    await database.query(`alter table sno.rules drop column publication, add primary key (schema, name);
+      delete from sno.settings where name like 'rules of %'`);
+    await database.query(await readFile(new URL('../../sql/000001_install.sql', import.meta.url), 'utf8'));
+    await write('a.sql', '-- no view');
+    expect(await apply()).toMatchObject({ dropped: ['channels."a"'] });
   });
 
   test('a changed folder touches only the changed views, and drops removed ones', async () => {
@@ -124,6 +162,8 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
   });
 
   test('refuses a missing folder', async () => {
-    await expect(applyRules(join(folder, 'nowhere'), database.url)).rejects.toMatchObject({ code: 'rules_failed' });
+    await expect(applyRules(join(folder, 'nowhere'), database.url, 'sno')).rejects.toMatchObject({
+      code: 'rules_failed',
+    });
   });
 });

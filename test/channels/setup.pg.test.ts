@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../src/postgres/connect.ts';
 import { applySetup, ensureSetup } from '../../src/setup/apply.ts';
+import { rememberedService } from '../../src/setup/facts.ts';
 import { planSetup, type SetupOptions } from '../../src/setup/plan.ts';
 import { BlocksFor } from '../docs/pages.ts';
 import { freshDatabase, NEWEST, ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -146,6 +148,52 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     await ensureSetup(client, OPTIONS);
     expect(await names()).toEqual([{ name: 'other' }, { name: 'sno' }]);
     expect([await needed(client), await needed(client, other)]).toEqual([[], []]);
+  });
+
+  test('two publications, each with a service of its own role: later DDL grants both the rights to read', async () => {
+    const roles = [`first_${database.name}`, `second_${database.name}`] as const;
+    const [first, second] = roles.map((name, index) => ({
+      publication: ['sno', 'other'][index] as string,
+      identities: false,
+      service: { role: name, isSuggestion: false },
+    })) as [SetupOptions, SetupOptions];
+    await ensureSetup(client, first);
+    await ensureSetup(client, second);
+    for (const options of [first, second]) expect(await needed(client, options)).toEqual([]);
+    await database.query(`create schema app; create table app.items (id int primary key, owner text);
+      create function app.is_open(int) returns boolean language plpgsql immutable as 'begin return $1 > 0; end';
+      revoke execute on function app.is_open(int) from public;
+      create view channels."item:{id}" as select id from app.items;
+      create view channel_access."item:{id}" with (security_invoker) as
+        select id, owner as sub from app.items where app.is_open(id)`);
+    for (const name of roles) {
+      const { rows } = await database.query('select object from sno.lacking($1)', [name]);
+      expect(rows).toEqual([]);
+    }
+    const { rows } = await database.query<{ readers: string[] }>(
+      `select array_agg(distinct role::regrole::text order by role::regrole::text) as readers
+       from sno.chain() where relation = 'app.items'::regclass and reader = 'channel_access."item:{id}"'::regclass`,
+    );
+    expect(rows[0]?.readers).toEqual([...roles]);
+    expect(await rememberedService(client, 'other')).toBe(roles[1]);
+    await database.query(
+      "delete from sno.publications where name = 'other'; create table app.later (id int primary key); create view channels.later as select id from app.later",
+    );
+    const { rows: later } = await database.query('select object from sno.lacking($1)', [roles[1]]);
+    expect(later).not.toEqual([]);
+    for (const name of roles) await database.query(`drop owned by ${name} cascade; drop role ${name}`);
+  });
+
+  test('the role that was named before each publication had its own is kept', async () => {
+    const service = { role, isSuggestion: false };
+    await ensureSetup(client, { ...OPTIONS, service });
+    await database.query(`insert into sno.settings (name, value) values ('service_role', '${role}');
+      alter table sno.publications drop column service_role; drop function sno.service_roles(name)`);
+    expect(await rememberedService(client, 'sno')).toBe(role);
+    await database.query(await readFile(new URL('../../sql/000001_install.sql', import.meta.url), 'utf8'));
+    expect(await rememberedService(client, 'sno')).toBe(role);
+    const { rows } = await database.query("select from sno.settings where name = 'service_role'");
+    expect(rows).toEqual([]);
   });
 
   test('a role that may create objects sets up all but the event triggers', async () => {

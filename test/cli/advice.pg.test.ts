@@ -6,6 +6,7 @@ import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { adviceOf } from '../../src/cli/check/advice.ts';
 import { pathFaults } from '../../src/cli/check/path-faults.ts';
+import { accessIndexOutcomes } from '../../src/cli/doctor/access-indexes.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -199,6 +200,9 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
       grant usage on schema sno, channel_access to nobody_${database.name}; grant execute on all functions in schema sno to nobody_${database.name};
       grant select on sno.settings to nobody_${database.name}; set role nobody_${database.name}`);
     expect(await advice('')).toEqual(['channel_access."x" cannot be queried: permission denied for view x']);
+    expect(await accessIndexOutcomes(client, 'sno')).toMatchObject([
+      { level: 'fail', hint: expect.stringContaining('sno.grant_service()') },
+    ]);
   });
 
   test.each([

@@ -17,6 +17,9 @@ import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
  */
 const ROWS_MIN = 1_000;
 
+/** Matches the warning for a view that Postgres cannot plan, such as for a missing right. */
+export const CANNOT_BE_QUERIED = / cannot be queried: /;
+
 /** One node of EXPLAIN (FORMAT JSON, VERBOSE). */
 interface Plan {
   readonly 'Node Type': string;

@@ -5,8 +5,8 @@ import { compileAccess } from '../../channels/compiler/access/view.ts';
 import { loadParser } from '../../channels/sql/parse.ts';
 import { Types } from '../../channels/values/types.ts';
 import { SnoError } from '../../errors.ts';
-import { accessReads } from '../check/access-reads.ts';
-import { type Outcome, ok, warn } from './finding.ts';
+import { accessReads, CANNOT_BE_QUERIED } from '../check/access-reads.ts';
+import { fail, type Outcome, ok, warn } from './finding.ts';
 
 /** Needs a database that is set up. Changes nothing. */
 export async function accessIndexOutcomes(client: pg.Client, publication: string): Promise<readonly Outcome[]> {
@@ -30,6 +30,11 @@ export async function accessIndexOutcomes(client: pg.Client, publication: string
 
 /** Splits off the CREATE INDEX at the end of the warning. */
 function outcomeOf(warning: string): Outcome {
+  if (CANNOT_BE_QUERIED.test(warning))
+    return fail(
+      warning,
+      'Clients are refused. If a right is missing, run as the role that set Snö up: select * from sno.grant_service();',
+    );
   const [, message = warning, index] = /^(.*); (CREATE INDEX .*)$/s.exec(warning) ?? [];
   return warn(
     message,
