@@ -7,12 +7,13 @@
  *
  * Layout, little-endian: version (1 byte), kind (1), whether it is the last piece (1), length of
  * the epoch (1), piece (4), term (8, two integers), number, state, then the places from and to
- * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. The epoch's text and
- * the steps follow.
+ * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. Then the owner (6
+ * bytes) and its tenure (2). The epoch's text and the steps follow.
  */
 import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
 import { COMMIT_END_INDEX, comparePositions, type Position } from '../position.ts';
+import { OWNER_BYTES, type Ownership } from '../relay/installation.ts';
 
 /** A place in a history, within commits in parts too. */
 export interface Place extends Position {
@@ -28,7 +29,7 @@ export interface Place extends Position {
 const KINDS = ['state', 'steps'] as const;
 export type Kind = (typeof KINDS)[number];
 
-export interface Envelope {
+export interface Envelope extends Ownership {
   readonly kind: Kind;
   /** Whether this is the last piece of its steps. */
   readonly isLast: boolean;
@@ -62,7 +63,7 @@ export function placeOfBatch({ part, entries, marks }: Batch): Place {
 
 /** Encodes a message: the head, then `steps`. */
 export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
-  const { kind, isLast, piece, term, number, state, epoch, from, to } = envelope;
+  const { kind, isLast, piece, term, number, state, epoch, from, to, owner, tenure } = envelope;
   const message = Buffer.allocUnsafe(HEAD_BYTES + epoch.length + steps.length);
   message[0] = VERSION;
   message[1] = KINDS.indexOf(kind);
@@ -74,7 +75,8 @@ export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
   message.writeDoubleLE(state, 24);
   writePlace(message, 32, from);
   writePlace(message, 52, to);
-  message.fill(0, 72, HEAD_BYTES);
+  message.write(owner, 72, 'hex');
+  message.writeUInt16LE(tenure, 72 + OWNER_BYTES);
   message.write(epoch, HEAD_BYTES, 'latin1');
   message.set(steps, HEAD_BYTES + epoch.length);
   return message;
@@ -98,6 +100,8 @@ export function envelopeOf(message: Buffer): Envelope {
     epoch: message.toString('latin1', HEAD_BYTES, HEAD_BYTES + (message[3] as number)),
     from: readPlace(message, 32),
     to: readPlace(message, 52),
+    owner: message.toString('hex', 72, 72 + OWNER_BYTES),
+    tenure: message.readUInt16LE(72 + OWNER_BYTES),
   };
 }
 

@@ -16,6 +16,7 @@ import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { differsInGenerationOnly } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
+import { foreignStream, type Installation, isSameTenure, type Ownership } from '../relay/installation.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import { Arrivals } from './arrivals.ts';
 import type { Relay } from './connection.ts';
@@ -36,6 +37,10 @@ export interface StreamFollowingOptions {
     Relay,
     'follow' | 'bounds' | 'message' | 'lastMessage' | 'onChange' | 'isConnected' | 'ensureStream'
   >;
+  /** The stream's name. */
+  readonly stream: string;
+  /** Messages of other installations are not applied. */
+  readonly installation: Pick<Installation, 'id' | 'isForeign' | 'isSurelyForeign'>;
   readonly steps: FollowedSteps;
   readonly now: () => number;
   readonly logger: Logger;
@@ -53,7 +58,7 @@ interface Named {
 }
 
 /** The place of this process: the last message that it applied. */
-interface At extends Named {
+interface At extends Named, Ownership {
   readonly epoch: string;
   readonly place: Place;
   /** When the stream was created. */
@@ -197,16 +202,19 @@ export class StreamFollowing {
   }
 
   async #whereToRead(createdAt: string): Promise<number | undefined> {
-    const { relay, logger, onHole } = this.#options;
+    const { relay, logger, onHole, installation, stream } = this.#options;
     const at = this.#at;
-    if (at !== undefined && !this.#isGone && at.createdAt === createdAt && (await this.#isInStream(at)))
-      return at.sequence + 1;
+    await installation.id();
     const newest = await relay.lastMessage();
     if (newest === undefined) {
       this.#heardAt = this.#options.now();
       return undefined;
     }
-    const { state, epoch, to } = envelopeOf(newest.bytes);
+    const envelope = envelopeOf(newest.bytes);
+    if (await installation.isSurelyForeign(envelope)) throw foreignStream(stream);
+    const isInForce = at !== undefined && at.createdAt === createdAt && isSameTenure(at, envelope);
+    if (isInForce && !this.#isGone && (await this.#isInStream(at))) return at.sequence + 1;
+    const { state, epoch, to } = envelope;
     // The stream has lost its newest messages, which are published again. This is checked before
     // the search: messages published during the search must not count as not found.
     if (at !== undefined && at.epoch === epoch && comparePlaces(to, at.place) < 0) {
@@ -266,6 +274,7 @@ export class StreamFollowing {
     this.#heardAt = this.#options.now();
     try {
       const whole = this.#pieces.take(message);
+      if (whole !== undefined && this.#options.installation.isForeign(whole.envelope)) return this.#seek();
       if (whole !== undefined) this.#take(whole);
       this.#arrivals.endMessage(message.pending);
     } catch (error) {
@@ -329,9 +338,9 @@ export class StreamFollowing {
   }
 
   #move({ envelope, last }: WholeSteps, moves = true): void {
-    const { epoch, term, number, to } = envelope;
+    const { epoch, term, number, to, owner, tenure } = envelope;
     const place = moves ? to : (this.#at?.place ?? to);
-    this.#at = { epoch, place, sequence: last, term, number, createdAt: this.#createdAt };
+    this.#at = { epoch, place, sequence: last, term, number, createdAt: this.#createdAt, owner, tenure };
   }
 
   /** Detects what a consumer does not report: a stream that was emptied, restored or recreated. */

@@ -3,6 +3,7 @@ import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
 import { type OlderHistory, PositionTooOld } from '../fanout/history/older-history.ts';
 import { comparePositions, type Position } from '../position.ts';
+import type { Installation } from '../relay/installation.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import type { Relay } from './connection.ts';
 import { comparePlaces, envelopeOf, type Place, placeOfBatch } from './envelope.ts';
@@ -14,11 +15,13 @@ type HistoryRelay = Pick<Relay, 'bounds' | 'message' | 'follow'>;
 
 export class StreamHistory implements OlderHistory {
   readonly #connect: () => Promise<HistoryRelay>;
+  readonly #installation: Pick<Installation, 'id' | 'isForeign'>;
   #connected: Promise<HistoryRelay> | undefined;
 
   /** `connect` is called when the first client resumes. It throws SnoError. */
-  constructor(connect: () => Promise<HistoryRelay>) {
+  constructor(connect: () => Promise<HistoryRelay>, installation: Pick<Installation, 'id' | 'isForeign'>) {
     this.#connect = connect;
+    this.#installation = installation;
   }
 
   async *read(epoch: string, after: Position): AsyncGenerator<readonly Batch[]> {
@@ -27,6 +30,7 @@ export class StreamHistory implements OlderHistory {
       this.#connected = undefined;
       throw error;
     });
+    await this.#installation.id();
     const bounds = await relay.bounds();
     const first = bounds === undefined ? undefined : await findPlace(relay, epoch, { ...after, parts: 0 });
     if (bounds === undefined || first === undefined) throw await unreadable(relay, epoch, after);
@@ -38,6 +42,8 @@ export class StreamHistory implements OlderHistory {
       if (message.sequence !== next) throw await unreadable(relay, epoch, after);
       next++;
       const whole = pieces.take(message);
+      if (whole !== undefined && this.#installation.isForeign(whole.envelope))
+        throw new SnoError('try_again', 'another installation publishes in the stream');
       if (whole === undefined || whole.envelope.epoch !== epoch || whole.envelope.kind === 'state') continue;
       readSteps(whole.steps, collector);
       const batches = collector.take();

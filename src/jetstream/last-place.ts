@@ -3,6 +3,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { type EvictedCommit, EvictedCommits } from '../journal/evicted-commits.ts';
 import type { Beginning } from '../relay/follower.ts';
+import { type Ownership, UNKNOWN_OWNER } from '../relay/installation.ts';
 import type { HeadState } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import type { Relay } from './connection.ts';
@@ -14,6 +15,8 @@ import { isJoinable } from './search.ts';
 export interface LastPlace {
   /** The newest message. `term` is '' if the stream is empty. */
   readonly newest: { readonly sequence: number; readonly term: string; readonly number: number };
+  /** What the next messages of this installation say of their owner. */
+  readonly ownership: Ownership;
   /** The published part of the history in force. Undefined: the stream has no usable state. */
   readonly continued:
     | {
@@ -25,27 +28,42 @@ export interface LastPlace {
     | undefined;
 }
 
-/** Reads the end of the stream. Throws SnoError if that fails, for example `relay_version`. */
+/** Number of tenures, after which they are counted from 0 again. */
+const TENURES = 1 << 16;
+
+/**
+ * Reads the end of the stream. What another installation than `owner` has published is not
+ * continued. Throws SnoError if that fails, for example `relay_version`.
+ */
 export async function lastPlace(
   relay: Pick<Relay, 'bounds' | 'lastMessage' | 'message' | 'follow' | 'ensureStream'>,
+  owner: string,
 ): Promise<LastPlace> {
   const bounds = await relay.bounds();
   if (bounds === undefined) {
     await relay.ensureStream();
-    return { newest: { sequence: 0, term: '', number: 0 }, continued: undefined };
+    return { newest: { sequence: 0, term: '', number: 0 }, ownership: { owner, tenure: 0 }, continued: undefined };
   }
   const message = bounds.count === 0 ? undefined : await relay.lastMessage();
-  if (message === undefined) return { newest: { sequence: bounds.last, term: '', number: 0 }, continued: undefined };
-  const { term, number, state } = envelopeOf(message.bytes);
+  if (message === undefined)
+    return {
+      newest: { sequence: bounds.last, term: '', number: 0 },
+      ownership: { owner, tenure: 0 },
+      continued: undefined,
+    };
+  const { term, number, state, owner: before, tenure } = envelopeOf(message.bytes);
   const newest = { sequence: message.sequence, term, number };
-  if (!(await isJoinable(relay, state))) return { newest, continued: undefined };
+  if (before !== owner && before !== UNKNOWN_OWNER)
+    return { newest, ownership: { owner, tenure: (tenure + 1) % TENURES }, continued: undefined };
+  const ownership = { owner, tenure };
+  if (!(await isJoinable(relay, state))) return { newest, ownership, continued: undefined };
   const collector = new Collector();
   const pieces = new Pieces();
   for await (const each of readRange(relay, state, message.sequence)) {
     const whole = pieces.take(each);
     if (whole !== undefined) readSteps(whole.steps, collector);
   }
-  return { newest, continued: collector.result };
+  return { newest, ownership, continued: collector.result };
 }
 
 class Collector implements StepReceiver {

@@ -1,4 +1,6 @@
 /** Finds places of a history in the stream, by binary search. */
+
+import { isSameTenure } from '../relay/installation.ts';
 import type { Relay } from './connection.ts';
 import { comparePlaces, type Envelope, envelopeOf, type Place } from './envelope.ts';
 import type { StreamBounds } from './stored-stream.ts';
@@ -18,7 +20,8 @@ interface Found {
 export async function findPlace(relay: SearchedRelay, epoch: string, place: Place): Promise<number | undefined> {
   const bounds = await relay.bounds();
   if (bounds === undefined || bounds.count === 0) return undefined;
-  // The history in force ends the stream. Messages of earlier histories come before it.
+  // The history in force ends the stream. Messages of earlier histories, and of other
+  // installations, come before it.
   let low = bounds.first;
   let high = bounds.last;
   const newest = await messageAt(relay, high, bounds);
@@ -29,7 +32,8 @@ export async function findPlace(relay: SearchedRelay, epoch: string, place: Plac
     const found = await messageAt(relay, middle, bounds);
     if (found === undefined) return undefined;
     const { envelope } = found;
-    if (envelope.epoch === epoch && comparePlaces(envelope.to, place) >= 0) high = middle;
+    const isInForce = envelope.epoch === epoch && isSameTenure(envelope, newest.envelope);
+    if (isInForce && comparePlaces(envelope.to, place) >= 0) high = middle;
     else low = middle + 1;
   }
   const found = await messageAt(relay, low, bounds);

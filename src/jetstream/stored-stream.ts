@@ -53,7 +53,10 @@ export class StoredStream {
     this.#subject = subject;
   }
 
-  /** Creates the stream, or adapts an existing one to the settings. Throws SnoError. */
+  /**
+   * Creates the stream, or adapts an existing one to the settings. Throws SnoError if it is missing
+   * and cannot be made, or if another program made it.
+   */
   async ensure(): Promise<void> {
     const { stream, replicas, maxAgeMs, maxBytes, logger } = this.#options;
     const wanted: Partial<StreamConfig> & { readonly name: string } = {
@@ -83,15 +86,25 @@ export class StoredStream {
         return;
       }
       refuseForeign(found, wanted);
-      const { max_age, max_bytes, num_replicas } = found.config;
-      if (max_age === wanted.max_age && max_bytes === maxBytes && num_replicas === replicas) return;
-      await this.#manager.streams.update(stream, wanted);
-      logger.info(
-        { stream, replicas, maxBytes, maxAgeSeconds: maxAgeMs / 1_000 },
-        'the stream was fitted to the settings',
-      );
+      const { max_age, max_bytes, num_replicas, discard } = found.config;
+      const isFit = max_age === wanted.max_age && max_bytes === maxBytes && num_replicas === replicas;
+      if (isFit && discard === wanted.discard) return;
+      await this.#fit(wanted);
     } catch (error) {
       throw relayFault(error, stream);
+    }
+  }
+
+  /** Applies the settings to the existing stream. If the servers refuse them, it stays as it is. */
+  async #fit(wanted: Partial<StreamConfig>): Promise<void> {
+    const { stream, replicas, maxAgeMs, maxBytes, logger } = this.#options;
+    const settings = { stream, replicas, maxBytes, maxAgeSeconds: maxAgeMs / 1_000 };
+    try {
+      await this.#manager.streams.update(stream, wanted);
+      logger.info(settings, 'the stream was fitted to the settings');
+    } catch (error) {
+      const { code, hint, message } = relayFault(error, stream);
+      logger.warn({ code, hint, ...settings }, `the stream could not be fitted to the settings: ${message}`);
     }
   }
 
@@ -154,7 +167,7 @@ export class StoredStream {
 
 /** Throws `relay_stream` for a stream that Snö did not make. */
 function refuseForeign({ config }: StreamInfo, wanted: Partial<StreamConfig>): void {
-  const differs = (['retention', 'storage', 'discard'] as const).find((name) => config[name] !== wanted[name]);
+  const differs = (['retention', 'storage'] as const).find((name) => config[name] !== wanted[name]);
   const subjects = (config.subjects ?? []).join(', ');
   if (differs === undefined && subjects === wanted.subjects?.join(', ')) return;
   const what = differs === undefined ? `its subjects are ${subjects}` : `its ${differs} is ${config[differs]}`;

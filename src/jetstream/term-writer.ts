@@ -11,6 +11,7 @@ import type { Lsn } from '../lsn.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { HEADER_BYTES } from '../relay/format.ts';
+import type { Ownership } from '../relay/installation.ts';
 import { type SourceHead, StepWriter } from '../relay/step-writer.ts';
 import { type Envelope, HEAD_BYTES, type Kind, type Place, sealed } from './envelope.ts';
 
@@ -25,6 +26,7 @@ export interface TermMessage {
 }
 
 export interface TermWriterOptions {
+  readonly ownership: Ownership;
   /** The head of ingest, which is current at each step. */
   readonly head: SourceHead;
   /** Returns the definitions that a follower needs to join now. */
@@ -135,7 +137,7 @@ export class TermWriter {
 
   #writeMessages(kind: Kind): void {
     const steps = this.#steps.take().subarray(HEADER_BYTES);
-    const { head } = this.#options;
+    const { head, ownership } = this.#options;
     const { epoch } = head;
     const from = kind === 'steps' ? this.#place : placeOf(head);
     const to = placeOf(head);
@@ -149,7 +151,7 @@ export class TermWriter {
       const state = kind === 'steps' ? this.#state : this.#next - piece;
       const number = ++this.#number;
       const { term } = this;
-      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to };
+      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to, ...ownership };
       const bytes = sealed(envelope, steps.subarray(start, end));
       this.#bytesSinceState += bytes.length;
       this.#push({ sequence: this.#next++, bytes, head: isLast ? head.head.lsn : undefined });

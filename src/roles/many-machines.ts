@@ -14,6 +14,7 @@ import { relayOptions } from '../jetstream/relay-options.ts';
 import { StreamWatch } from '../jetstream/stream-watch.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { PeerSwitch } from '../peers/peer-switch.ts';
+import { Installation, readInstallation } from '../relay/installation.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
 import type { Unready } from '../unready.ts';
@@ -32,6 +33,7 @@ export class ManyMachines implements Composition {
   readonly #follower = new GatewayFollower();
   readonly #gateways: Gateways | undefined;
   readonly #peers = new PeerSwitch();
+  readonly #installation: Installation;
   #relay: Relay | undefined;
   #standby: IngestStandby | undefined;
   #following: StreamFollowing | undefined;
@@ -41,7 +43,9 @@ export class ManyMachines implements Composition {
 
   constructor(options: CompositionOptions) {
     this.#options = options;
-    if (options.settings.SNO_ROLE === 'ingest') return;
+    const { pool, settings } = options;
+    this.#installation = new Installation(() => readInstallation(pool, settings.SNO_SLOT));
+    if (settings.SNO_ROLE === 'ingest') return;
     this.#gateways = this.#createGateways();
     this.#follower.setGateways(this.#gateways);
   }
@@ -65,6 +69,7 @@ export class ManyMachines implements Composition {
       this.#standby = new IngestStandby({
         ...this.#options,
         relay,
+        installation: this.#installation,
         followedSequence: () => this.#follower.head.sequence,
       });
       this.#standby.start();
@@ -74,6 +79,8 @@ export class ManyMachines implements Composition {
     joinMachines(relay, this.#peers);
     const following = new StreamFollowing({
       relay,
+      stream: settings.SNO_NATS_STREAM,
+      installation: this.#installation,
       steps: this.#follower,
       now: steadyNow,
       logger,
@@ -151,7 +158,7 @@ export class ManyMachines implements Composition {
     };
     // The stream cannot be held for workers: a worker that stays behind is killed.
     const hold = () => undefined;
-    const history = new StreamHistory(async () => this.#connected());
+    const history = new StreamHistory(async () => this.#connected(), this.#installation);
     return localGateways(this.#options, { source, history, peers: this.#peers, hold, release: hold });
   }
 

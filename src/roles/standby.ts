@@ -13,9 +13,11 @@ import { backoff } from '../backoff.ts';
 import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Relay } from '../jetstream/connection.ts';
+import { envelopeOf } from '../jetstream/envelope.ts';
 import { lastPlace } from '../jetstream/last-place.ts';
 import { StreamPublisher } from '../jetstream/publisher.ts';
 import type { Lsn } from '../lsn.ts';
+import { foreignStream, type Installation } from '../relay/installation.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { holderOf, removeHolder, type SlotHolder } from '../wal/slot-holder.ts';
 import { IngestRole } from './ingest.ts';
@@ -23,6 +25,7 @@ import type { IngestOptions } from './ingest-options.ts';
 
 export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
   readonly relay: Relay;
+  readonly installation: Installation;
   /** The last sequence of the stream that has arrived here. 0: this process does not follow it. */
   readonly followedSequence: () => number;
 }
@@ -30,6 +33,8 @@ export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
 /** How long the holder of the slot may publish nothing before another process takes it, in ms. */
 const TAKEOVER_MS = 5_000;
 const UNPUBLISHED_MS_MAX = 5_000;
+/** A foreign stream is taken when it was silent for SNO_RELAY_SILENCE_SECONDS times this. */
+const FOREIGN_SILENCES = 4;
 /** Maximum silence of Postgres during which followers are told that the WAL is read, in ms. */
 const SILENT_MS = 4_000;
 const QUIET_MS = 1_500;
@@ -70,6 +75,10 @@ export class IngestStandby {
   #seen = { sequence: -1, since: 0 };
   #terms = 0;
   #logged = '';
+  /** Why this process cannot publish in the stream. Undefined: it can, or another one does. */
+  #refusal: SnoError | undefined;
+  /** Whether the stream has been fitted to the settings of this process. */
+  #isFitted = false;
 
   constructor(options: IngestStandbyOptions) {
     this.#options = options;
@@ -82,10 +91,10 @@ export class IngestStandby {
   }
 
   /**
-   * Why the stream does not take messages. Undefined: it does, or this process does not publish.
+   * Why the stream does not take messages. Undefined: it does, or another process publishes.
    */
   get fault(): string | undefined {
-    return this.#publisher?.fault?.message;
+    return this.#publisher?.fault?.message ?? this.#refusal?.message;
   }
 
   /** Number of channel views that are served. Undefined on standby. */
@@ -113,6 +122,7 @@ export class IngestStandby {
       } catch (error) {
         if (!(error instanceof SnoError)) throw error;
         this.#logOnce(error);
+        if (error.code === 'relay_stream') this.#refusal = error;
         // After a long term the backoff starts over.
         attempt = steadyNow() - startedAt > TAKEOVER_MS ? 1 : attempt + 1;
         pauseMs = backoff(Math.min(attempt, ATTEMPTS_COUNTED_MAX), Math.random());
@@ -132,10 +142,11 @@ export class IngestStandby {
       throw new SnoError('database_unreachable', `Postgres could not be asked: ${(error as Error).message}`);
     }
     const bounds = await relay.bounds();
-    if (holder === undefined) return true;
     const sequence = bounds?.last ?? 0;
     const now = steadyNow();
     if (this.#seen.sequence !== sequence) this.#seen = { sequence, since: now };
+    if (holder === undefined) return this.#mayTakeStream(now - this.#seen.since);
+    this.#refusal = undefined;
     // If nothing was ever published, the holder may be a Snö without NATS.
     if (sequence === 0 || !holder.isSno) {
       this.#logOnce(new SnoError('slot_in_use', `slot ${settings.SNO_SLOT} is in use by ${holder.text}`));
@@ -154,10 +165,23 @@ export class IngestStandby {
     return true;
   }
 
+  /** Whether the stream belongs to this installation, or its owner has been silent for long. */
+  async #mayTakeStream(silentMs: number): Promise<boolean> {
+    const { relay, installation, settings } = this.#options;
+    const newest = await relay.lastMessage();
+    const isForeign = newest !== undefined && (await installation.isSurelyForeign(envelopeOf(newest.bytes)));
+    const isTaken = isForeign && silentMs < FOREIGN_SILENCES * settings.SNO_RELAY_SILENCE_SECONDS * 1_000;
+    this.#refusal = isTaken ? foreignStream(settings.SNO_NATS_STREAM) : undefined;
+    if (this.#refusal !== undefined) this.#logOnce(this.#refusal);
+    return !isTaken;
+  }
+
   /** Runs one term. Resolves or rejects when it is over. */
   async #read(): Promise<void> {
-    const { relay, settings, logger, metrics, onBug } = this.#options;
-    const { newest, continued } = await lastPlace(relay);
+    const { relay, installation, settings, logger, metrics, onBug } = this.#options;
+    if (!this.#isFitted) await relay.ensureStream();
+    this.#isFitted = true;
+    const { newest, ownership, continued } = await lastPlace(relay, await installation.id());
     if (this.#isStopped) return;
     let over: (why: SnoError) => void = () => undefined;
     const isOver = new Promise<never>((_resolve, reject) => {
@@ -191,6 +215,7 @@ export class IngestStandby {
     publisher = new StreamPublisher({
       relay,
       stream: settings.SNO_NATS_STREAM,
+      ownership,
       head: ingest.head,
       state: () => ({ definitions: ingest.definitions.served, isKnown: ingest.definitions.known === undefined }),
       last: newest,
@@ -206,6 +231,7 @@ export class IngestStandby {
       onOver: over,
     });
     ingest.setFollowers(publisher);
+    this.#refusal = undefined;
     this.#publisher = publisher;
     this.#ingest = ingest;
     this.#terms++;

@@ -25,6 +25,7 @@ import { createLoggedPool } from '../postgres/connect.ts';
 import { hideSecrets } from '../redaction.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { MessageJoiner } from '../relay/format.ts';
+import { Installation, readInstallation } from '../relay/installation.ts';
 import { type HeadState, Replica } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import { GatewayRole } from '../roles/gateway.ts';
@@ -98,6 +99,7 @@ class Worker implements StepReceiver {
       onRetained: (channel) => this.#reportRetained(channel),
       onReleased: (channel) => this.#reportReleased(channel),
     });
+    const installation = new Installation(() => readInstallation(pool, settings.SNO_SLOT));
     this.#gateway = new GatewayRole({
       settings,
       databaseUrl: url,
@@ -110,7 +112,7 @@ class Worker implements StepReceiver {
       spans,
       clientsMax,
       otherFilesMax: WORKER_QUERY_CONNECTIONS,
-      ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
+      ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger), installation) } : {}),
       admission: this.#desk,
       incidents,
       peers: this.#peers,

@@ -6,8 +6,10 @@ import { Relay } from '../../src/jetstream/connection.ts';
 import { type Kind, sealed } from '../../src/jetstream/envelope.ts';
 import { isWrongLastSequence } from '../../src/jetstream/fault.ts';
 import { StreamFollowing } from '../../src/jetstream/follower.ts';
+import { findPlace } from '../../src/jetstream/search.ts';
 import { createLogger } from '../../src/logger.ts';
 import { HEADER_BYTES } from '../../src/relay/format.ts';
+import { Installation, OWNER_BYTES } from '../../src/relay/installation.ts';
 import { NOTHING, Replica } from '../../src/relay/replica.ts';
 import { StepWriter } from '../../src/relay/step-writer.ts';
 import { type NatsServer, startNats } from '../support/nats/server.ts';
@@ -63,6 +65,17 @@ test('a stream for which JetStream has no room is an error that says what to do'
   });
 });
 
+test('a stream whose new settings the servers refuse is used as it is', async () => {
+  await (await connect('UNFIT')).ensureStream();
+  const relay = await connect('UNFIT', 1 << 30);
+  await relay.ensureStream();
+  await relay.publish(Buffer.from('first'), 0);
+  expect(await relay.bounds()).toMatchObject({ count: 1 });
+});
+
+const OURS = '01'.repeat(OWNER_BYTES);
+const FOREIGN = '02'.repeat(OWNER_BYTES);
+
 interface MessageParts {
   readonly term: string;
   readonly number: number;
@@ -72,10 +85,16 @@ interface MessageParts {
   readonly state?: number;
   /** The sequence of the last entry. */
   readonly count?: number;
+  /** The installation that publishes. */
+  readonly owner?: string;
+  readonly tenure?: number;
 }
 
 /** A message whose only step moves the head from one LSN to another. */
-function message(kind: Kind, { term, number, from, to, state = 1, count = 0 }: MessageParts): Buffer {
+function message(
+  kind: Kind,
+  { term, number, from, to, state = 1, count = 0, owner = OURS, tenure = 0 }: MessageParts,
+): Buffer {
   const place = (lsn: number) => ({ lsn, index: 0, parts: 0 });
   const replica = new Replica();
   const position = { lsn: to, index: 0 };
@@ -83,7 +102,7 @@ function message(kind: Kind, { term, number, from, to, state = 1, count = 0 }: M
   const steps = new StepWriter(replica);
   steps.head();
   const head = { kind, isLast: true, piece: 0, term: term.repeat(16), number, state, epoch: 'e-1' };
-  return sealed({ ...head, from: place(from), to: place(to) }, steps.take().subarray(HEADER_BYTES));
+  return sealed({ ...head, from: place(from), to: place(to), owner, tenure }, steps.take().subarray(HEADER_BYTES));
 }
 
 async function remove(stream: string, sequence: number): Promise<void> {
@@ -121,6 +140,8 @@ function follow(relay: Relay, instead: Partial<FollowedRelay> = {}): Followed {
       onChange: () => nothing,
       ...instead,
     },
+    stream: 'S',
+    installation: new Installation(async () => OURS),
     steps: {
       moveTo: ({ sequence }) => followed.counts.push(sequence),
       begin: nothing,
@@ -212,4 +233,46 @@ test('where the sequences of the stream go back, nothing is passed on until the 
   await until(() => following.sequence === 5, 'it goes on');
   following.stop();
   expect(followed.counts).toEqual([100, 110, 50, 60]);
+});
+
+test('steps of another installation are not applied, also if its positions are alike', async () => {
+  const relay = await connect('SHARED');
+  await relay.ensureStream();
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10, count: 1 }), 0);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 20, count: 2 }), 1);
+  const followed = follow(relay);
+  const { following } = followed;
+  await following.start();
+  await until(() => following.sequence === 2, 'it has read everything');
+  const foreign = { owner: FOREIGN, tenure: 1, state: 3 };
+  await relay.publish(message('state', { term: 'b', number: 1, from: 20, to: 20, count: 101, ...foreign }), 2);
+  await relay.publish(message('steps', { term: 'b', number: 2, from: 20, to: 90, count: 102, ...foreign }), 3);
+  await until(() => following.unready?.includes('another database') === true, 'it says whose stream it is');
+  expect(following.sequence).toBe(2);
+  // The first installation takes the stream again, and publishes what the slot still has.
+  const again = { tenure: 2, state: 5 };
+  await relay.publish(message('state', { term: 'c', number: 1, from: 5, to: 5, count: 201, ...again }), 4);
+  await relay.publish(message('steps', { term: 'c', number: 2, from: 5, to: 20, count: 202, ...again }), 5);
+  await relay.publish(message('steps', { term: 'c', number: 3, from: 20, to: 30, count: 203, ...again }), 6);
+  await until(() => following.sequence === 7, 'it goes on');
+  following.stop();
+  expect(followed.holes).toBe(0);
+  expect(followed.counts.filter((count) => count > 100 && count < 200)).toEqual([]);
+  expect(followed.counts.at(-1)).toBe(203);
+});
+
+test('the search for a place does not look at what another installation has published', async () => {
+  const relay = await connect('SEARCHED');
+  await relay.ensureStream();
+  const place = { lsn: 25, index: 0, parts: 0 };
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10 }), 0);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 90 }), 1);
+  const foreign = { owner: FOREIGN, tenure: 1, state: 3 };
+  await relay.publish(message('state', { term: 'b', number: 1, from: 20, to: 20, ...foreign }), 2);
+  await relay.publish(message('steps', { term: 'b', number: 2, from: 20, to: 90, ...foreign }), 3);
+  const again = { tenure: 2, state: 5 };
+  await relay.publish(message('state', { term: 'c', number: 1, from: 5, to: 5, ...again }), 4);
+  await relay.publish(message('steps', { term: 'c', number: 2, from: 5, to: 20, ...again }), 5);
+  await relay.publish(message('steps', { term: 'c', number: 3, from: 20, to: 30, ...again }), 6);
+  expect(await findPlace(relay, 'e-1', place)).toBe(7);
 });

@@ -18,6 +18,7 @@ import type { ReceivedMessage, StoredMessage } from '../../src/jetstream/stream-
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { textOf } from '../../src/memory/payload.ts';
 import { parsePosition } from '../../src/position.ts';
+import { Installation, OWNER_BYTES } from '../../src/relay/installation.ts';
 import { FUZZ_MS, fuzz } from '../support/fuzz.ts';
 
 const EPOCH = 'e-1-1';
@@ -113,6 +114,9 @@ class ArrayStream {
   }
 }
 
+const OWNER = '01'.repeat(OWNER_BYTES);
+const installation = new Installation(async () => OWNER);
+
 /** The WAL: commits, each with the sizes of its rows. Commit `n` ends at LSN 16 (n + 1). */
 type Commit = readonly number[];
 const begins = (index: number) => 16 * (index + 1) - 8;
@@ -139,7 +143,7 @@ class Ingest {
   /** Begins a term where the stream ends, or where the slot is if the stream is empty. */
   async begin(): Promise<void> {
     this.end();
-    const { newest, continued } = await lastPlace(this.#stream);
+    const { newest, ownership, continued } = await lastPlace(this.#stream, OWNER);
     let publisher: StreamPublisher | undefined;
     const builder = new CommitBuilder(
       { append: (batch) => publisher?.append(batch), knows: () => undefined },
@@ -151,6 +155,7 @@ class Ingest {
     publisher = new StreamPublisher({
       relay: this.#stream,
       stream: 'S',
+      ownership,
       head: builder.head,
       state: () => ({ definitions: DEFINITIONS, isKnown: true }),
       last: newest,
@@ -327,6 +332,8 @@ test(
             const now = () => performance.now();
             const following = new StreamFollowing({
               relay: stream,
+              stream: 'S',
+              installation,
               steps,
               now,
               logger,
@@ -388,7 +395,7 @@ async function expectHistory(stream: ArrayStream, wal: readonly Commit[]): Promi
   if (after === undefined) throw new Error('it is a position');
   const rows: Record<string, string[]> = { 'a:0': [], 'a:1': [] };
   const lsn = { 'a:0': 0, 'a:1': 0 } as Record<string, number>;
-  for await (const batches of new StreamHistory(async () => stream).read(EPOCH, after))
+  for await (const batches of new StreamHistory(async () => stream, installation).read(EPOCH, after))
     for (const { entries } of batches)
       for (const { channel, payload, lsn: at } of entries)
         if (at > ends(0)) {

@@ -4,6 +4,7 @@ import { databaseUrl, slotWalBytes } from '../../config/derived.ts';
 import type { Settings } from '../../config/settings.ts';
 import { createClient } from '../../postgres/connect.ts';
 import { resolveTarget } from '../../postgres/conninfo/target.ts';
+import { readInstallation } from '../../relay/installation.ts';
 import { otherReaders } from '../../setup/other-readers.ts';
 import { holderOf, type SlotHolder } from '../../wal/slot-holder.ts';
 import { withDatabase } from '../database.ts';
@@ -28,10 +29,12 @@ interface Examined {
   readonly others: readonly string[];
   /** Whether a running Snö streams from the slot. */
   readonly isStreaming: boolean;
+  /** The id of this installation. */
+  readonly installation: string;
 }
 
 export async function examine(settings: Settings): Promise<readonly Finding[]> {
-  const { found, holder, others, isStreaming } = await withDatabase(settings, createClient, (client) =>
+  const { found, holder, others, isStreaming, installation } = await withDatabase(settings, createClient, (client) =>
     examineDatabase(client, settings),
   );
   return [
@@ -41,7 +44,9 @@ export async function examine(settings: Settings): Promise<readonly Finding[]> {
     ...findings('open_files', openFilesOutcome(settings)),
     ...findings(
       'machines',
-      settings.SNO_NATS_URL === undefined ? separateOutcomes(others) : await machineOutcomes(settings, holder),
+      settings.SNO_NATS_URL === undefined
+        ? separateOutcomes(others)
+        : await machineOutcomes(settings, holder, installation),
     ),
   ];
 }
@@ -72,7 +77,13 @@ async function examineDatabase(client: pg.Client, settings: Settings): Promise<E
     ...(isInstalled ? findings('access_indexes', await accessIndexOutcomes(client, publication)) : []),
   ];
   const others = isInstalled ? await otherReaders(client, slot) : [];
-  return { found, holder: await holderOf(client, slot), others, isStreaming: facts.slots.own?.active === true };
+  return {
+    found,
+    holder: await holderOf(client, slot),
+    others,
+    isStreaming: facts.slots.own?.active === true,
+    installation: await readInstallation(client, slot),
+  };
 }
 
 /** Returns the maximum bytes of WAL that the slot may hold. Undefined: no limit. */

@@ -6,6 +6,7 @@ import { envelopeOf } from '../../jetstream/envelope.ts';
 import { relayOptions } from '../../jetstream/relay-options.ts';
 import type { StreamBounds } from '../../jetstream/stored-stream.ts';
 import { createLogger } from '../../logger.ts';
+import { foreignStream, UNKNOWN_OWNER } from '../../relay/installation.ts';
 import { SHARE_HINT } from '../../setup/other-readers.ts';
 import { sizeText } from '../../size.ts';
 import type { SlotHolder } from '../../wal/slot-holder.ts';
@@ -27,7 +28,11 @@ export function separateOutcomes(slots: readonly string[]): readonly Outcome[] {
 }
 
 /** Returns the outcomes with NATS. An error of NATS is one of them. */
-export async function machineOutcomes(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Outcome[]> {
+export async function machineOutcomes(
+  settings: Settings,
+  holder: SlotHolder | undefined,
+  installation: string,
+): Promise<readonly Outcome[]> {
   const reader =
     holder === undefined
       ? warn(
@@ -38,7 +43,7 @@ export async function machineOutcomes(settings: Settings, holder: SlotHolder | u
   try {
     const relay = await Relay.connect(relayOptions(settings, createLogger('silent')));
     try {
-      return [reader, ...(await streamOutcomes(relay, settings))];
+      return [reader, ...(await streamOutcomes(relay, settings, installation))];
     } finally {
       await relay.close();
     }
@@ -48,7 +53,7 @@ export async function machineOutcomes(settings: Settings, holder: SlotHolder | u
   }
 }
 
-async function streamOutcomes(relay: Relay, settings: Settings): Promise<Outcome[]> {
+async function streamOutcomes(relay: Relay, settings: Settings, installation: string): Promise<Outcome[]> {
   const stream = settings.SNO_NATS_STREAM;
   const connected = ok(`connected to NATS ${relay.serverVersion}`);
   const bounds = await relay.bounds();
@@ -61,7 +66,7 @@ async function streamOutcomes(relay: Relay, settings: Settings): Promise<Outcome
     connected,
     sizeOutcome(stream, bounds),
     clusterOutcome(bounds, settings),
-    await newestOutcome(relay),
+    await newestOutcome(relay, stream, installation),
     ...(await readerOutcomes(relay)),
   ];
 }
@@ -84,12 +89,16 @@ function clusterOutcome({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }
   return warn(text, 'Start the servers that are down, and wait until they have caught up.');
 }
 
-async function newestOutcome(relay: Relay): Promise<Outcome> {
+async function newestOutcome(relay: Relay, stream: string, installation: string): Promise<Outcome> {
   const newest = await relay.lastMessage();
   if (newest === undefined)
     return warn('the stream is empty', 'Nothing has been published: see which machine reads the WAL.');
   const seconds = Math.max(0, Math.round((Date.now() - newest.storedAt) / 1_000));
-  const { term } = envelopeOf(newest.bytes);
+  const { term, owner } = envelopeOf(newest.bytes);
+  if (owner !== installation && owner !== UNKNOWN_OWNER) {
+    const { message, hint } = foreignStream(stream);
+    return { level: 'fail', message, hint };
+  }
   const text = `the newest message is ${seconds} s old (term ${term})`;
   if (seconds <= SILENT_SECONDS_MAX) return ok(text);
   return warn(
