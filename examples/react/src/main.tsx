@@ -1,5 +1,4 @@
-// Run it: apply schema.sql, start Snö with SNO_ALLOWED_ORIGINS=http://localhost:5173, and here
-// VITE_SNO_URL=https://localhost:8443 npm run dev
+// How to install and run it: ../../README.md
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
