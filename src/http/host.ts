@@ -14,6 +14,10 @@
  * is the host of the Host header, or of X-Forwarded-Host if a trusted proxy sends the request. No
  * page can add headers to a websocket. The X-Forwarded-Host must also be safe from rebinding, as
  * above. It is read for a page's origin only.
+ *
+ * A GET to the page's own host has no Origin: an event stream. Behind a proxy, the page's scheme is
+ * then unknown. Browsers send Sec-Fetch headers from https: pages only, and no page can set them.
+ * So a browser's request without them counts as one of a plain page, whose name may be rebound.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
@@ -57,17 +61,24 @@ export class Hosts {
   }
 
   /**
-   * Whether the page may open a websocket, given that `problemOf` found no problem. Programs send
-   * no origin, and are admitted.
+   * Whether the page may open a websocket or an event stream, given that `problemOf` found no
+   * problem. Programs send no origin, and are admitted.
    */
   admitsPage({ headers, socket }: PageRequest): boolean {
     const { origin, host } = headers;
-    if (origin === undefined || this.#allowed.include(origin)) return true;
+    if (origin === undefined) return !this.#isProxied || !isOfPlainPage(headers) || this.#isOwn(host);
+    if (this.#allowed.include(origin)) return true;
     if (host !== undefined && sameHost(origin, host)) return true;
     const forwarded = this.#proxies.include(socket.remoteAddress ?? '') ? forwardedHost(headers) : undefined;
     if (forwarded === undefined || !sameHost(origin, forwarded)) return false;
     // The proxy may listen on a plain port too, and a rebound name may reach it there.
-    return this.#isSafe(hostName(forwarded)) || isAddress(hostName(forwarded)) || !/^http:/i.test(origin);
+    return this.#isOwn(forwarded) || !/^http:/i.test(origin);
+  }
+
+  /** Whether the host cannot be a rebound name. */
+  #isOwn(host: string | undefined): boolean {
+    const name = hostName(host);
+    return this.#isSafe(name) || isAddress(name);
   }
 
   #isRight(host: string | undefined, origin: string | undefined): boolean {
@@ -94,6 +105,17 @@ function forwardedHost(headers: IncomingHttpHeaders): string | undefined {
       .split(',', 1)[0]
       ?.trim() || undefined
   );
+}
+
+/**
+ * Whether a request without Origin is of a page that was loaded over plain http:. No page can keep
+ * its browser from sending Accept-Language; a browser without a window may send none. Browsers send
+ * Origin with each websocket, so that one without it is a program's.
+ */
+function isOfPlainPage(headers: IncomingHttpHeaders): boolean {
+  const isOfBrowser = headers['accept-language'] !== undefined || /^Mozilla\//.test(headers['user-agent'] ?? '');
+  if (headers.upgrade !== undefined || !isOfBrowser) return false;
+  return headers['sec-fetch-site'] === undefined && headers['sec-fetch-mode'] === undefined;
 }
 
 function isAddress(name: string | undefined): boolean {

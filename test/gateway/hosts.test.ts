@@ -171,6 +171,24 @@ describe('other setups', () => {
     expect(await upgrade('app.example.com', 'http://sno.example')).toBe(403);
   });
 
+  test('behind such a proxy, an event stream is refused to a page that may have come over plain HTTP', async () => {
+    const allowed = 'http://plain.example:8443';
+    fixture = await startGateway({ settings: { ...PROXIED, SNO_ALLOWED_ORIGINS: allowed }, bundleFile: BUNDLE });
+    const browser = 'Accept-Language: en\r\n';
+    const events = (host: string, more = '') => get(host, more, '/v1/events');
+    // no channel is named: an admitted request gets 400
+    expect(await events('sno.example:8443', browser)).toBe(403);
+    expect(await events('sno.example:8443', `${browser}Cookie: a=b\r\nAuthorization: Bearer x\r\n`)).toBe(403);
+    expect(await events('sno.example:8443', `${browser}X-Forwarded-Proto: https\r\n`)).toBe(403);
+    expect(await events('sno.example:8443', 'User-Agent: Mozilla/5.0 (X11)\r\n')).toBe(403);
+    expect(await events('app.example.com', `${browser}Sec-Fetch-Site: same-origin\r\n`)).toBe(400);
+    expect(await events('app.example.com', `${browser}Sec-Fetch-Mode: cors\r\n`)).toBe(400);
+    expect(await events('app.example.com')).toBe(400);
+    for (const host of ['localhost:8443', '10.0.0.5:8443', '[fd00::5]:8443', 'plain.example:8443'])
+      expect(await events(host, browser)).toBe(400);
+    expect(await get('sno.example:8443', browser)).toBe(200);
+  });
+
   test('pages of the name in SNO_HOST are served', async () => {
     fixture = await startGateway({ settings: { ...PROXIED, SNO_HOST: 'localhost' }, bundleFile: BUNDLE });
     expect(await page('localhost:8443')).toBe(101);
@@ -220,6 +238,23 @@ describe('a browser', () => {
     expect(await seenFrom('127.0.0.1')).toEqual({ opened: true, bundle: 200 });
     expect(await seenFrom('sno.example')).toEqual({ opened: false, bundle: 421 });
     expect(await seenFrom('a.wild.example')).toEqual({ opened: true, bundle: 200 });
+  }, 60_000);
+
+  test('nor an event stream where a proxy terminates TLS, which sees no Origin', async () => {
+    const proxied = await startGateway({ settings: PROXIED, bundleFile: BUNDLE });
+    try {
+      // a navigation sends the headers of a GET to the page's own host
+      const statusFrom = async (name: string) => {
+        const tab = await browser.newPage();
+        const status = (await tab.goto(`http://${name}:${proxied.port}/v1/events`))?.status();
+        await tab.close();
+        return status;
+      };
+      expect(await statusFrom('localhost')).toBe(400);
+      expect(await statusFrom('sno.example')).toBe(403);
+    } finally {
+      await proxied.stop();
+    }
   }, 60_000);
 
   /** Whether a page without a host, such as a file or a sandboxed frame, can open a websocket. */
