@@ -33,16 +33,24 @@ const event = (client: RawClient, channel: string, id: number) =>
     (frame) => (frame.channel === channel && frame.events?.some(({ key }) => key?.['id'] === id)) === true,
   );
 
+let ids = 100;
+
+/** Subscribes until a new row arrives. On a busy machine, a catalog that is told again resets. */
+async function follow(client: RawClient, channel: string): Promise<void> {
+  await until(async () => {
+    if ((await client.subscribe(channel)).type !== 'subscribed') return false;
+    const [id, from] = [++ids, client.frames.length];
+    await first.query(`insert into ${channel} values (${id}, 1)`);
+    const frame = await client.wait(`row ${id} of ${channel}`, from, (each) => each.channel === channel);
+    return frame.events?.some(({ key }) => key?.['id'] === id);
+  }, `${channel} is served`);
+}
+
 test('both serve a channel that was created before the second one started, and a later one', async () => {
   await first.query(
     'create table late (id int primary key, n int); create view channels.late as select id, n from late',
   );
-  for (const channel of ['there', 'late'])
-    await both(async (client) =>
-      until(async () => (await client.subscribe(channel)).type === 'subscribed', `${channel} is served`),
-    );
-  await first.query('insert into there values (1, 1); insert into late values (2, 1)');
-  await both((client) => Promise.all([event(client, 'there', 1), event(client, 'late', 2)]));
+  for (const client of clients) for (const channel of ['there', 'late']) await follow(client, channel);
 });
 
 test('a table removed from one publication concerns only the clients of the Snö that reads it', async () => {
