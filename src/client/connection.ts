@@ -6,7 +6,7 @@ import type { ClientFrame, ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
-import { type ClientOptions, type OpenOptions, type Surroundings, surroundingsOf } from './options.ts';
+import { type ClientOptions, type OpenOptions, type Surroundings, surroundingsOf, TIMER_MS_MAX } from './options.ts';
 import { Outbox } from './outbox.ts';
 import { isTooLarge } from './platform/platform-errors.ts';
 import { type Target, Wire } from './platform/socket.ts';
@@ -18,9 +18,6 @@ import { checkToken, refreshAfterMs } from './token.ts';
 import { type Listener, Topics } from './topics.ts';
 import { Wake } from './wake.ts';
 import { hintOf } from './why.ts';
-
-/** Maximum delay of a timer in browsers and Node, in ms (31 bits). */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface ClientEvents {
   status: { readonly status: ClientStatus; readonly error: SnoClientError | undefined };

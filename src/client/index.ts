@@ -47,7 +47,7 @@ export interface TypedClient<Channels> extends Omit<SnoClient, 'channel' | 'live
  *
  * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's
  * host. Throws SnoClientError `url_invalid` or `websocket_missing`; with `lazy`, the first `live`
- * or `channel` does.
+ * or `channel` does. Throws `argument_invalid` for a wait that is not a number.
  */
 export function connect(url?: string | URL, options?: ClientOptions): SnoClient;
 export function connect<Channels extends object>(url?: string | URL, options?: ClientOptions): TypedClient<Channels>;

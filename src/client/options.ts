@@ -1,4 +1,5 @@
 import { BACKOFF, type Backoff } from './backoff.ts';
+import { SnoClientError } from './error.ts';
 import type { SocketClass } from './platform/socket.ts';
 
 /**
@@ -67,8 +68,14 @@ const REAL_TIMERS: Timers = {
   clear: (handle) => clearTimeout(handle as ReturnType<typeof setTimeout>),
 };
 
+/** Maximum delay of a timer in browsers and Node, in ms (31 bits). */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Throws `argument_invalid` for a wait that is not a number: a timer would end at once. */
 export function surroundingsOf(options: ClientOptions): Surroundings {
   const { random = Math.random, now = Date.now, keepMs = KEEP_MS, timers = REAL_TIMERS } = options;
   const { baseMs = BACKOFF.baseMs, capMs = BACKOFF.capMs } = options.backoff ?? {};
-  return { random, now, backoff: { baseMs, capMs }, timers, keepMs };
+  for (const ms of [baseMs, capMs, keepMs])
+    if (!(ms >= 0)) throw new SnoClientError('argument_invalid', `${ms} is not a number of milliseconds.`);
+  return { random, now, backoff: { baseMs, capMs }, timers, keepMs: Math.min(keepMs, TIMER_MS_MAX) };
 }

@@ -111,7 +111,7 @@ export class Reached {
 }
 
 function textOf(id: CommitId): string {
-  const text = String(typeof id === 'object' ? id.xid : id);
+  const text = String(typeof id === 'object' ? (id as { xid?: unknown } | null)?.xid : id);
   if (COMMIT.test(text)) return text;
   throw new SnoClientError(
     'commit_invalid',

@@ -1,6 +1,7 @@
 /** Bad arguments of untyped programs: a clear error, and nothing else changes. */
 import { expect, test } from 'vitest';
-import type { SnoClient } from '../../src/client/index.ts';
+import { connect, type SnoClient } from '../../src/client/index.ts';
+import { surroundingsOf } from '../../src/client/options.ts';
 import { presence, send } from '../../src/client/presence/index.ts';
 import { until } from '../support/wait.ts';
 import { CHANNEL, changes, put, scripted, titlesOf } from './scripted-client.ts';
@@ -71,4 +72,21 @@ test('a send carries its data as it was at the call', async () => {
     { data: { at: 1 } },
     { data: { at: 2 } },
   ]);
+});
+
+test.each([
+  ['a backoff', { backoff: { baseMs: Number.NaN } }],
+  ['its cap', { backoff: { capMs: -1 } }],
+  ['keepMs', { keepMs: '3 s' as never }],
+])('%s that is not a number of milliseconds is refused: a timer would end at once', (_, options) => {
+  expect(() => connect('wss://never.test', { ...options, lazy: true })).toThrow(invalid('milliseconds'));
+});
+
+test('rows may be kept for as long as a timer lasts', () => {
+  expect(surroundingsOf({ keepMs: Number.POSITIVE_INFINITY }).keepMs).toBe(2 ** 31 - 1);
+});
+
+test('a commit of null is refused as any other value', async () => {
+  const { view } = await scene.liveView();
+  await expect(view.reached(null as never)).rejects.toMatchObject({ code: 'commit_invalid' });
 });
