@@ -14,6 +14,9 @@ import type { RelayOptions } from './relay-options.ts';
 import { StoredStream, type StreamBounds } from './stored-stream.ts';
 import type { ReceivedMessage, StoredMessage } from './stream-message.ts';
 
+/** How long to wait before a refused subject is subscribed to again, in ms. */
+const REFUSED_MS = 2_000;
+
 export class Relay {
   readonly options: RelayOptions;
   readonly #connection: NatsConnection;
@@ -146,8 +149,14 @@ export class Relay {
   onBroadcast(received: (bytes: Buffer) => void): void {
     this.#connection.subscribe(this.#machinesSubject, {
       callback: (error, message) => {
-        // An error means that the server refuses the subject. `status` reports it too.
-        if (error !== null) return;
+        if (error !== null) {
+          // The server refuses the subject, which `status` reports too. The client gives the
+          // subscription up, also if the user is allowed to use the subject later.
+          setTimeout(() => {
+            if (!this.#connection.isClosed()) this.onBroadcast(received);
+          }, REFUSED_MS).unref();
+          return;
+        }
         const { buffer, byteOffset, length } = message.data;
         received(Buffer.from(buffer, byteOffset, length));
       },

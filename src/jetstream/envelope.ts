@@ -50,6 +50,8 @@ export interface Envelope extends Ownership {
 /** Increased whenever older processes could not read what this one writes. */
 const VERSION = 1;
 export const HEAD_BYTES = 80;
+/** The smallest printable character. */
+const FIRST_TEXT_BYTE = 0x20;
 
 export function comparePlaces(a: Place, b: Place): number {
   return comparePositions(a, b) || a.parts - b.parts;
@@ -59,6 +61,14 @@ export function comparePlaces(a: Place, b: Place): number {
 export function placeOfBatch({ part, entries, marks }: Batch): Place {
   const { lsn, index } = entries[0] ?? (marks[0] as { readonly lsn: number; readonly index: number });
   return { lsn, index: Math.max(index, COMMIT_END_INDEX), parts: part };
+}
+
+/**
+ * Whether another program wrote a message: it is too short, or begins with text. Such messages are
+ * skipped. Versions of Snö are small numbers.
+ */
+export function isStray(message: Uint8Array): boolean {
+  return message.length < HEAD_BYTES || message[0] === 0 || (message[0] as number) >= FIRST_TEXT_BYTE;
 }
 
 /** Encodes a message: the head, then `steps`. */

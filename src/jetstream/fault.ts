@@ -17,7 +17,7 @@ export function isWrongLastSequence(error: unknown): boolean {
 export function relayFault(error: unknown, stream: string): SnoError {
   if (error instanceof SnoError) return error;
   const { message } = error as Error;
-  if (isRefused(error)) return new SnoError('relay_refused', `NATS: ${message}`, { cause: error });
+  if (isRefused(error)) return new SnoError('relay_refused', `NATS: ${permanent(message)}`, { cause: error });
   if (error instanceof JetStreamApiError) {
     const text = `the stream ${stream}: ${message} (${error.code})`;
     if (FULL.has(error.code)) return new SnoError('relay_full', text, { cause: error });
@@ -28,6 +28,16 @@ export function relayFault(error: unknown, stream: string): SnoError {
   if (error instanceof JetStreamError)
     return new SnoError('relay_unreachable', `JetStream does not answer: ${message}`, { cause: error });
   return new SnoError('relay_unreachable', `NATS cannot be reached: ${message}`, { cause: error });
+}
+
+/**
+ * Replaces random names in subjects by wildcards, as in the permissions of a user. Otherwise each
+ * attempt would be another error, and would be logged.
+ */
+function permanent(message: string): string {
+  return message
+    .replace(/(?<="_INBOX\.)[^"]*/, '>')
+    .replace(/(?<="\$JS\.API\.CONSUMER\.(?:CREATE|INFO|DELETE|MSG\.NEXT)\.[^."]*\.)[^"]*/, '>');
 }
 
 function isRefused(error: unknown): boolean {

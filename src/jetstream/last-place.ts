@@ -52,7 +52,8 @@ export async function lastPlace(
       continued: undefined,
     };
   const { term, number, state, owner: before, tenure } = envelopeOf(message.bytes);
-  const newest = { sequence: message.sequence, term, number };
+  // Messages after it were deleted, or another program wrote them.
+  const newest = { sequence: Math.max(message.sequence, bounds.last), term, number };
   if (before !== owner && before !== UNKNOWN_OWNER)
     return { newest, ownership: { owner, tenure: (tenure + 1) % TENURES }, continued: undefined };
   const ownership = { owner, tenure };

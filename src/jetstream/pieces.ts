@@ -1,5 +1,5 @@
 /** Joins the pieces of steps that did not fit into one message. */
-import { type Envelope, envelopeOf, stepsOf } from './envelope.ts';
+import { type Envelope, envelopeOf, isStray, stepsOf } from './envelope.ts';
 import type { StreamMessage } from './stream-message.ts';
 
 export interface WholeSteps {
@@ -17,9 +17,10 @@ export class Pieces {
   /**
    * Takes the next message. Returns the steps when their last piece has arrived. Throws
    * `relay_version`. Unfinished pieces are dropped when other steps begin. Steps whose first piece
-   * did not arrive are skipped.
+   * did not arrive are skipped, and messages of other programs.
    */
   take({ sequence, bytes }: StreamMessage): WholeSteps | undefined {
+    if (isStray(bytes)) return undefined;
     const envelope = envelopeOf(bytes);
     if (envelope.piece === 0) {
       this.#pieces = [];

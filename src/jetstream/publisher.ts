@@ -265,7 +265,7 @@ export class StreamPublisher implements StreamFollower {
       }
       const newest = bounds.count === 0 ? undefined : await relay.lastMessage();
       if (!this.#isCurrent(attempt)) return false;
-      const sequence = newest?.sequence ?? bounds.last;
+      const sequence = Math.max(newest?.sequence ?? 0, bounds.last);
       if (sequence < this.#confirmed) {
         this.#over(
           'relay_stream_lost',

@@ -7,6 +7,9 @@ import type { StreamBounds } from './stored-stream.ts';
 
 export type SearchedRelay = Pick<Relay, 'bounds' | 'message'>;
 
+/** Maximum messages that are passed over while the newest one is looked for. */
+const SKIPPED_MAX = 1_000;
+
 interface Found {
   readonly sequence: number;
   readonly envelope: Envelope;
@@ -23,10 +26,10 @@ export async function findPlace(relay: SearchedRelay, epoch: string, place: Plac
   // The history in force ends the stream. Messages of earlier histories, and of other
   // installations, come before it.
   let low = bounds.first;
-  let high = bounds.last;
-  const newest = await messageAt(relay, high, bounds);
+  const newest = await newestOf(relay, bounds);
   if (newest === undefined || newest.envelope.epoch !== epoch || comparePlaces(newest.envelope.to, place) < 0)
     return undefined;
+  let high = newest.sequence;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const found = await messageAt(relay, middle, bounds);
@@ -49,6 +52,15 @@ export async function findPlace(relay: SearchedRelay, epoch: string, place: Plac
 export async function isJoinable(relay: Pick<Relay, 'message'>, state: number): Promise<boolean> {
   const first = state === 0 ? undefined : await relay.message(state);
   return first !== undefined && envelopeOf(first.bytes).kind === 'state';
+}
+
+/** The newest message of Snö. Later ones were deleted, or another program wrote them. */
+async function newestOf(relay: SearchedRelay, { first, last }: StreamBounds): Promise<Found | undefined> {
+  for (let at = last; at >= Math.max(first, last - SKIPPED_MAX); at--) {
+    const message = await relay.message(at);
+    if (message !== undefined) return { sequence: at, envelope: envelopeOf(message.bytes) };
+  }
+  return undefined;
 }
 
 /** The message with this sequence, or the next one if it was deleted. */

@@ -11,6 +11,7 @@ import {
 } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
 import { SnoError } from '../errors.ts';
+import { isStray } from './envelope.ts';
 import { relayFault } from './fault.ts';
 import type { RelayOptions } from './relay-options.ts';
 import type { StoredMessage } from './stream-message.ts';
@@ -35,6 +36,8 @@ export interface StreamBounds {
 const DUPLICATES_MS = 1_000;
 /** How long to wait before a deleted stream is created again, in ms. */
 const DELETED_MS = 2_000;
+/** Maximum deleted messages that are passed over while the newest message is looked for. */
+const STRAY_MAX = 1_000;
 const NO_MESSAGE_FOUND = 10_037;
 const STREAM_NOT_FOUND = 10_059;
 
@@ -46,6 +49,8 @@ export class StoredStream {
   readonly #subject: string;
   /** Whether the stream has existed. */
   #hasSeen = false;
+  /** The newest message of another program that was logged. */
+  #stray = 0;
 
   constructor(options: StreamOptions, manager: JetStreamManager, subject: string) {
     this.#options = options;
@@ -131,14 +136,36 @@ export class StoredStream {
     }
   }
 
-  /** Returns the message with this sequence. Undefined: it is missing. Throws SnoError. */
+  /**
+   * Returns the message with this sequence. Undefined: it is missing, or of another program. Throws
+   * SnoError.
+   */
   async message(sequence: number): Promise<StoredMessage | undefined> {
-    return this.#read({ seq: sequence });
+    const found = await this.#read({ seq: sequence });
+    return found === undefined || isStray(found.bytes) ? undefined : found;
   }
 
-  /** Returns the newest message. Undefined: the stream is empty. Throws SnoError. */
+  /** Returns the newest message of Snö. Undefined: the stream has none. Throws SnoError. */
   async last(): Promise<StoredMessage | undefined> {
-    return this.#read({ last_by_subj: this.#subject });
+    let found = await this.#read({ last_by_subj: this.#subject });
+    while (found !== undefined && isStray(found.bytes)) {
+      const { sequence } = found;
+      this.#logStray(sequence);
+      found = undefined;
+      for (let before = sequence - 1; found === undefined && before >= Math.max(1, sequence - STRAY_MAX); before--)
+        found = await this.#read({ seq: before });
+    }
+    return found;
+  }
+
+  #logStray(sequence: number): void {
+    if (sequence <= this.#stray) return;
+    this.#stray = sequence;
+    const { stream, logger } = this.#options;
+    logger.warn(
+      { sequence, hint: `Allow only Snö to publish to ${this.#subject}.` },
+      `another program has published in the stream ${stream}: its messages are skipped`,
+    );
   }
 
   async #info(): Promise<StreamInfo | undefined> {

@@ -130,7 +130,9 @@ export class ManyMachines implements Composition {
     const fault = this.#standby?.fault;
     if (fault !== undefined) return unready('stream', 'the stream takes no steps', fault);
     const unfollowed = this.#following?.unready;
-    return unfollowed === undefined ? this.#gateways?.unready : unready('stream', unfollowed);
+    if (unfollowed === undefined) return this.#gateways?.unready;
+    const { fault: refused } = this.#relay;
+    return unready('stream', unfollowed, refused !== undefined && unfollowed.includes(refused) ? undefined : refused);
   }
 
   get channelCount(): number {

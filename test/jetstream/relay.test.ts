@@ -6,6 +6,7 @@ import { Relay } from '../../src/jetstream/connection.ts';
 import { type Kind, sealed } from '../../src/jetstream/envelope.ts';
 import { isWrongLastSequence } from '../../src/jetstream/fault.ts';
 import { StreamFollowing } from '../../src/jetstream/follower.ts';
+import { lastPlace } from '../../src/jetstream/last-place.ts';
 import { findPlace } from '../../src/jetstream/search.ts';
 import { createLogger } from '../../src/logger.ts';
 import { HEADER_BYTES } from '../../src/relay/format.ts';
@@ -26,9 +27,9 @@ afterAll(async () => {
   await nats?.remove();
 });
 
-async function connect(stream = 'SNO', maxBytes = 1 << 24): Promise<Relay> {
+async function connect(stream = 'SNO', maxBytes = 1 << 24, url = nats.url): Promise<Relay> {
   const relay = await Relay.connect({
-    servers: [nats.url],
+    servers: [url],
     credsFile: undefined,
     caFile: undefined,
     stream,
@@ -44,14 +45,15 @@ async function connect(stream = 'SNO', maxBytes = 1 << 24): Promise<Relay> {
 test('of two processes that publish after the same message, one is refused, and the stream keeps the other one', async () => {
   const [one, two] = [await connect(), await connect()];
   await one.ensureStream();
-  await one.publish(Buffer.from('first'), 0);
+  const first = message('steps', { term: 'a', number: 1, from: 10, to: 20 });
+  await one.publish(first, 0);
   const refusal = await two.publish(Buffer.from('late'), 0).then(
     () => undefined,
     (error: unknown) => error,
   );
   expect(isWrongLastSequence(refusal)).toBe(true);
   expect(await two.bounds()).toMatchObject({ last: 1, count: 1 });
-  expect((await two.lastMessage())?.bytes.toString()).toBe('first');
+  expect((await two.lastMessage())?.bytes).toEqual(first);
   await two.publish(Buffer.from('second'), 1);
   expect(await one.bounds()).toMatchObject({ last: 2, count: 2 });
 });
@@ -275,4 +277,45 @@ test('the search for a place does not look at what another installation has publ
   await relay.publish(message('steps', { term: 'c', number: 2, from: 5, to: 20, ...again }), 5);
   await relay.publish(message('steps', { term: 'c', number: 3, from: 20, to: 30, ...again }), 6);
   expect(await findPlace(relay, 'e-1', place)).toBe(7);
+});
+
+test('messages of another program in the stream are passed over, wherever they are', async () => {
+  const relay = await connect('STRAY');
+  await relay.ensureStream();
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10 }), 0);
+  await relay.publish(Buffer.from('a test'), 1);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 20 }), 2);
+  await relay.publish(Buffer.from('x'.repeat(200)), 3);
+  const { following } = follow(relay);
+  await following.start();
+  await until(() => following.sequence === 3, 'it has read everything of Snö');
+  following.stop();
+  expect(await lastPlace(relay, OURS)).toMatchObject({ newest: { sequence: 4, number: 2 } });
+  expect(await findPlace(relay, 'e-1', { lsn: 15, index: 0, parts: 0 })).toBe(3);
+});
+
+test('a subject that is allowed later is subscribed to, and a refusal names the subject of the permission', async () => {
+  const permissions = { publish: ['>'], subscribe: ['_INBOX.>'] };
+  const users = (subscribe: readonly string[]) => ({
+    authorization: { users: [{ user: 'sno', password: 'x', permissions: { ...permissions, subscribe } }] },
+  });
+  const guarded = await startNats({ config: users(['_INBOX.>']) });
+  const [sending, receiving] = await Promise.all(
+    [0, 1].map(() => connect('SNO', 1 << 24, guarded.url.replace('//', '//sno:x@'))),
+  );
+  let received = 0;
+  receiving?.onBroadcast(() => received++);
+  await until(() => receiving?.fault?.includes('sno.machines.SNO') === true, 'the refusal is known');
+  await guarded.reconfigure(users(['_INBOX.>', 'sno.machines.SNO']));
+  await until(() => {
+    sending?.broadcast(Buffer.from('x'));
+    return received > 0;
+  }, 'a message arrives');
+  await guarded.reconfigure(users(['sno.machines.SNO']));
+  const refused = await connect('SNO', 1 << 24, guarded.url.replace('//', '//sno:x@'));
+  await expect(refused.bounds()).rejects.toMatchObject({
+    code: 'relay_refused',
+    message: 'NATS: Permissions Violation for Subscription to "_INBOX.>"',
+  });
+  await guarded.remove();
 });
