@@ -2,7 +2,8 @@
  * Catalog reads during DDL. If an object is dropped while a query reads it, the query fails with an
  * internal error of Postgres ("could not open relation with OID", "cache lookup failed"), or
  * returns NULL in its place. Postgres's functions see the current catalog, not the query's
- * snapshot. A read locks its objects, so it can be the victim of a deadlock with DDL.
+ * snapshot. A read locks its objects, so it can be the victim of a deadlock with DDL. If two
+ * sessions grant rights on an object at the same time, one fails ("tuple concurrently updated").
  */
 import { setTimeout } from 'node:timers/promises';
 
@@ -13,7 +14,8 @@ export class TornRead extends Error {
 
 const INTERNAL_ERROR = 'XX000';
 const DEADLOCK = '40P01';
-const IN_FLUX = /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)/;
+const IN_FLUX =
+  /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)|tuple concurrently (updated|deleted)/;
 const ATTEMPTS = 10;
 const PAUSE_MS = 50;
 
@@ -33,8 +35,8 @@ export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Whether Postgres reports that an object was dropped during the read, or that the read was a
- * deadlock's victim.
+ * Whether Postgres reports that an object was dropped during the read or altered by another session
+ * at the same time, or that the read was a deadlock's victim.
  */
 export function isInFlux(error: unknown): boolean {
   if (error instanceof TornRead) return true;

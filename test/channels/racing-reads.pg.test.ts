@@ -2,10 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCatalog, readCatalog } from '../../src/channels/catalog/reader.ts';
 import { SnoError } from '../../src/errors.ts';
-import { createPool } from '../../src/postgres/connect.ts';
+import { createClient, createPool } from '../../src/postgres/connect.ts';
 import { throughFlux } from '../../src/postgres/flux.ts';
+import { ensureSetup } from '../../src/setup/apply.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
 
 const ROUNDS = 25;
 
@@ -60,6 +62,32 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
     expect(count).toBeGreaterThan(0);
   });
+});
+
+test.each(VERSIONS)('Postgres %i: setup that meets a GRANT of the app tries again', async (version) => {
+  const database = await freshDatabase(version);
+  await install(database);
+  const [app, service] = [`app_${database.name}`, `service_${database.name}`];
+  await database.query(`create role ${app}`);
+  const client = createClient(database.url, 'setup');
+  await client.connect();
+  const migration = await database.connect();
+  await migration.query(`begin; grant usage on schema channels to ${app}`);
+  const options = { publication: 'sno', identities: false, service: { role: service, isSuggestion: false } };
+  const setup = throughFlux(() => ensureSetup(client, options));
+  const waiting = "select from pg_stat_activity where application_name = 'sno setup' and wait_event_type = 'Lock'";
+  try {
+    await until(
+      async () => (await database.query(`${waiting} and datname = current_database()`)).rowCount === 1,
+      'setup waits',
+    );
+  } finally {
+    await migration.query('commit');
+  }
+  expect((await setup).done).toContainEqual(expect.stringContaining(service));
+  await client.end();
+  await database.query(`drop owned by ${app}, ${service} cascade; drop role ${app}, ${service}`);
+  await database.drop();
 });
 
 test.each([
