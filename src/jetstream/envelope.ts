@@ -7,8 +7,8 @@
  *
  * Layout, little-endian: version (1 byte), kind (1), whether it is the last piece (1), length of
  * the epoch (1), piece (4), term (8, two integers), number, state, then the places from and to
- * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. Then the owner (6
- * bytes) and its tenure (2). The epoch's text and the steps follow.
+ * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. Then the owner (5
+ * bytes), its tenure (1) and `cut` (2). The epoch's text and the steps follow.
  */
 import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
@@ -30,6 +30,8 @@ const KINDS = ['state', 'steps'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export interface Envelope extends Ownership {
+  /** The rule by which the publisher cuts large commits into parts; see `cutOf`. 0: unknown. */
+  readonly cut: number;
   readonly kind: Kind;
   /** Whether this is the last piece of its steps. */
   readonly isLast: boolean;
@@ -71,9 +73,18 @@ export function isStray(message: Uint8Array): boolean {
   return message.length < HEAD_BYTES || message[0] === 0 || (message[0] as number) >= FIRST_TEXT_BYTE;
 }
 
+/**
+ * Identifies the value of SNO_COMMIT_BYTES in a message, from 1. A process with another value cuts
+ * an open commit at other rows, and cannot continue its parts.
+ */
+export function cutOf(commitBytes: number): number {
+  // The modulus is prime, so multiples of powers of two differ.
+  return 1 + (commitBytes % 65_521);
+}
+
 /** Encodes a message: the head, then `steps`. */
 export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
-  const { kind, isLast, piece, term, number, state, epoch, from, to, owner, tenure } = envelope;
+  const { kind, isLast, piece, term, number, state, epoch, from, to, owner, tenure, cut } = envelope;
   const message = Buffer.allocUnsafe(HEAD_BYTES + epoch.length + steps.length);
   message[0] = VERSION;
   message[1] = KINDS.indexOf(kind);
@@ -86,7 +97,8 @@ export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
   writePlace(message, 32, from);
   writePlace(message, 52, to);
   message.write(owner, 72, 'hex');
-  message.writeUInt16LE(tenure, 72 + OWNER_BYTES);
+  message[72 + OWNER_BYTES] = tenure;
+  message.writeUInt16LE(cut, 73 + OWNER_BYTES);
   message.write(epoch, HEAD_BYTES, 'latin1');
   message.set(steps, HEAD_BYTES + epoch.length);
   return message;
@@ -111,7 +123,8 @@ export function envelopeOf(message: Buffer): Envelope {
     from: readPlace(message, 32),
     to: readPlace(message, 52),
     owner: message.toString('hex', 72, 72 + OWNER_BYTES),
-    tenure: message.readUInt16LE(72 + OWNER_BYTES),
+    tenure: message[72 + OWNER_BYTES] as number,
+    cut: message.readUInt16LE(73 + OWNER_BYTES),
   };
 }
 

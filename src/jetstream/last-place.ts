@@ -22,6 +22,8 @@ export interface LastPlace {
     | {
         readonly head: HeadState;
         readonly definitions: ServedDefinitions;
+        /** How its publisher cut large commits into parts; see `cutOf`. */
+        readonly cut: number;
         /** Commits that a snapshot may not see yet. */
         readonly recent: readonly EvictedCommit[];
       }
@@ -29,7 +31,7 @@ export interface LastPlace {
 }
 
 /** Number of tenures, after which they are counted from 0 again. */
-const TENURES = 1 << 16;
+const TENURES = 1 << 8;
 
 /**
  * Reads the end of the stream. What another installation than `owner` has published is not
@@ -51,7 +53,7 @@ export async function lastPlace(
       ownership: { owner, tenure: 0 },
       continued: undefined,
     };
-  const { term, number, state, owner: before, tenure } = envelopeOf(message.bytes);
+  const { term, number, state, owner: before, tenure, cut } = envelopeOf(message.bytes);
   // Messages after it were deleted, or another program wrote them.
   const newest = { sequence: Math.max(message.sequence, bounds.last), term, number };
   if (before !== owner && before !== UNKNOWN_OWNER)
@@ -64,7 +66,8 @@ export async function lastPlace(
     const whole = pieces.take(each);
     if (whole !== undefined) readSteps(whole.steps, collector);
   }
-  return { newest, ownership, continued: collector.result };
+  const continued = collector.result;
+  return { newest, ownership, continued: continued === undefined ? undefined : { ...continued, cut } };
 }
 
 class Collector implements StepReceiver {
@@ -72,7 +75,7 @@ class Collector implements StepReceiver {
   #definitions: ServedDefinitions | undefined;
   readonly #recent = new EvictedCommits(Date.now);
 
-  get result(): LastPlace['continued'] {
+  get result(): Omit<NonNullable<LastPlace['continued']>, 'cut'> | undefined {
     const [head, definitions] = [this.#head, this.#definitions];
     return head === undefined || definitions === undefined
       ? undefined

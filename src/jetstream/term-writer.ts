@@ -27,6 +27,8 @@ export interface TermMessage {
 
 export interface TermWriterOptions {
   readonly ownership: Ownership;
+  /** The rule by which large commits are cut into parts; see `cutOf`. */
+  readonly cut: number;
   /** The head of ingest, which is current at each step. */
   readonly head: SourceHead;
   /** Returns the definitions that a follower needs to join now. */
@@ -137,7 +139,7 @@ export class TermWriter {
 
   #writeMessages(kind: Kind): void {
     const steps = this.#steps.take().subarray(HEADER_BYTES);
-    const { head, ownership } = this.#options;
+    const { head, ownership, cut } = this.#options;
     const { epoch } = head;
     const from = kind === 'steps' ? this.#place : placeOf(head);
     const to = placeOf(head);
@@ -151,7 +153,7 @@ export class TermWriter {
       const state = kind === 'steps' ? this.#state : this.#next - piece;
       const number = ++this.#number;
       const { term } = this;
-      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to, ...ownership };
+      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to, ...ownership, cut };
       const bytes = sealed(envelope, steps.subarray(start, end));
       this.#bytesSinceState += bytes.length;
       this.#push({ sequence: this.#next++, bytes, head: isLast ? head.head.lsn : undefined });

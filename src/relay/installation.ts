@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 
 /** Bytes of an installation's id. */
-export const OWNER_BYTES = 6;
+export const OWNER_BYTES = 5;
 /** The owner in messages of an older Snö. */
 export const UNKNOWN_OWNER = '0'.repeat(2 * OWNER_BYTES);
 

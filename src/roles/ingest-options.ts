@@ -33,7 +33,14 @@ export interface Followers extends StreamFollower {
 /** What ingest needs if JetStream keeps the history, for gateways on several machines. */
 export interface Relayed {
   /** The published part of the history. Undefined: none is known. */
-  readonly continued: { readonly place: HistoryPlace; readonly definitions: ServedDefinitions } | undefined;
+  readonly continued:
+    | {
+        readonly place: HistoryPlace;
+        readonly definitions: ServedDefinitions;
+        /** Whether its publisher cut large commits into parts as this process does. */
+        readonly isCutAlike: boolean;
+      }
+    | undefined;
   /** Sequences begin after this one. */
   readonly sequence: number;
   /** Everything before it is published. While nothing is: `from`. */

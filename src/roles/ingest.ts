@@ -268,12 +268,12 @@ export class IngestRole implements BacklogSource {
     this.#markers.renew();
   }
 
-  /** Continues a history that another process has read, perhaps by other definitions. */
+  /** Continues a history that another process has read, perhaps with other definitions. */
   #continue(): void {
     const { registry } = this.#definitions;
-    const before = this.#options.relayed?.continued?.definitions;
+    const { definitions: before, isCutAlike = true } = this.#options.relayed?.continued ?? {};
     this.#builder.resumeEpoch();
-    if (JSON.stringify(before) !== JSON.stringify(registry.served))
+    if (!isCutAlike || JSON.stringify(before) !== JSON.stringify(registry.served))
       this.#builder.voidOpenCommit([...registry.views()].map(({ pattern }) => pattern.text));
     this.#followers.define(registry.served);
     this.#followers.setKnown(true);

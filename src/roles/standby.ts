@@ -13,7 +13,7 @@ import { backoff } from '../backoff.ts';
 import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Relay } from '../jetstream/connection.ts';
-import { envelopeOf } from '../jetstream/envelope.ts';
+import { cutOf, envelopeOf } from '../jetstream/envelope.ts';
 import { lastPlace } from '../jetstream/last-place.ts';
 import { StreamPublisher } from '../jetstream/publisher.ts';
 import type { Lsn } from '../lsn.ts';
@@ -192,6 +192,7 @@ export class IngestStandby {
     const time = Math.floor(Date.now() / 1_000) * SEQUENCES_PER_SECOND;
     const known = Math.max(continued?.head.sequence ?? 0, this.#options.followedSequence(), this.#sequence);
     const sequence = Math.max(time, known + SEQUENCE_GAP);
+    const cut = cutOf(settings.SNO_COMMIT_BYTES);
     let publisher: StreamPublisher | undefined;
     let publishedHead: Lsn = continued?.head.head.lsn ?? 0;
     const ingest = new IngestRole({
@@ -201,7 +202,11 @@ export class IngestStandby {
         continued:
           continued === undefined
             ? undefined
-            : { place: { ...continued.head, sequence }, definitions: continued.definitions },
+            : {
+                place: { ...continued.head, sequence },
+                definitions: continued.definitions,
+                isCutAlike: continued.cut === 0 || continued.cut === cut,
+              },
         sequence,
         publishedHead: () => Math.max(publishedHead, publisher?.confirmedHead ?? 0),
         startedFrom: (from) => {
@@ -216,6 +221,7 @@ export class IngestStandby {
       relay,
       stream: settings.SNO_NATS_STREAM,
       ownership,
+      cut,
       head: ingest.head,
       state: () => ({ definitions: ingest.definitions.served, isKnown: ingest.definitions.known === undefined }),
       last: newest,

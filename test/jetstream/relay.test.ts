@@ -104,7 +104,10 @@ function message(
   const steps = new StepWriter(replica);
   steps.head();
   const head = { kind, isLast: true, piece: 0, term: term.repeat(16), number, state, epoch: 'e-1' };
-  return sealed({ ...head, from: place(from), to: place(to), owner, tenure }, steps.take().subarray(HEADER_BYTES));
+  return sealed(
+    { ...head, from: place(from), to: place(to), owner, tenure, cut: 0 },
+    steps.take().subarray(HEADER_BYTES),
+  );
 }
 
 async function remove(stream: string, sequence: number): Promise<void> {

@@ -156,6 +156,7 @@ class Ingest {
       relay: this.#stream,
       stream: 'S',
       ownership,
+      cut: 1,
       head: builder.head,
       state: () => ({ definitions: DEFINITIONS, isKnown: true }),
       last: newest,
