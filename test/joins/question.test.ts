@@ -5,8 +5,26 @@ import type { JoinedView } from '../../src/channels/joins/joined-view.ts';
 import type { Missing } from '../../src/channels/joins/joins.ts';
 import { KnownTable } from '../../src/channels/joins/known-rows.ts';
 import { Question, type QuestionOptions } from '../../src/channels/joins/question.ts';
+import type { Window } from '../../src/channels/joins/window.ts';
 
 const code = (code: string) => Object.assign(new Error(code), { code });
+
+/** A question that misses nothing, on a stream that is not silent, unless the options differ. */
+function questionOf(options: Partial<QuestionOptions>): Question {
+  return new Question({
+    passed: new Set(),
+    missing: () => new Map(),
+    lockMs: () => 0,
+    rowsMax: 1,
+    now: () => 0,
+    isSilent: () => false,
+    ...options,
+  } as QuestionOptions);
+}
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 test('a lost connection is tried again for as long as the question may take; an error of Postgres ends it', async () => {
   let ms = 0;
@@ -16,39 +34,27 @@ test('a lost connection is tried again for as long as the question may take; an 
       throw code(++attempts < 4 ? 'ECONNREFUSED' : '42501');
     },
   } as unknown as pg.Pool;
-  const question = new Question({
+  const question = questionOf({
     pool,
-    passed: new Set(),
-    missing: () => new Map(),
-    lockMs: () => 0,
-    rowsMax: 1,
     now: () => ms,
     pause: async () => {
       ms += 4_000;
     },
-  } as unknown as QuestionOptions);
+  });
   await expect(question.ask()).rejects.toMatchObject({ code: '42501' });
   expect(attempts).toBe(4);
-});
-
-afterEach(() => {
-  vi.useRealTimers();
 });
 
 test('time in which Postgres is silent on the stream, too, does not count', async () => {
   vi.useFakeTimers();
   let isSilent = true;
   const pool = { connect: () => Promise.reject(code('ETIMEDOUT')) } as unknown as pg.Pool;
-  const question = new Question({
+  const question = questionOf({
     pool,
-    passed: new Set(),
-    missing: () => new Map(),
-    lockMs: () => 0,
-    rowsMax: 1,
     now: () => performance.now(),
     isSilent: () => isSilent,
     pause: () => new Promise((resolve) => setTimeout(resolve, 1_000)),
-  } as unknown as QuestionOptions);
+  });
   let fault: Error | undefined;
   question.ask().catch((error: Error) => {
     fault = error;
@@ -79,21 +85,17 @@ test.each([
     },
     release: () => {},
   };
-  const question = new Question({
+  const question = questionOf({
     pool: { connect: async () => client } as unknown as pg.Pool,
-    passed: new Set(),
     missing: (): Missing =>
       index.get('7') === undefined ? new Map([[index, new Map([['7', new Set([view])]])]]) : new Map(),
-    lockMs: () => 0,
-    rowsMax: 1,
-    now: () => 0,
     onAsked: () => {},
-    window: { entries: [], hasArrived: true, expect: () => {} },
+    window: { entries: [], hasArrived: true, expect: () => {} } as unknown as Window,
     mark: async () => {
       steps.push('marker');
       question.onRead();
     },
-  } as unknown as QuestionOptions);
+  });
   await question.ask();
   expect(steps).toEqual(order);
 });
