@@ -1,6 +1,6 @@
 /**
  * Postgres's answers for rows that this process cannot evaluate. An answer is stored under the
- * packet that contains the row, until the packet is handled.
+ * number of the message that contains the row, until the message is handled.
  */
 import { NULL, type Tuple } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
@@ -20,16 +20,17 @@ export type RemoteAnswer = RemoteRow | RowError | undefined;
 export type Side = 'oldRow' | 'newRow';
 
 export class RemoteAnswers {
-  readonly #answers = new Map<Buffer, Map<string, RemoteAnswer>>();
+  readonly #answers = new Map<number, Map<string, RemoteAnswer>>();
   /** Answers for joined rows, by transaction. */
   readonly #joined = new Map<number, Map<string, RemoteAnswer>>();
   #xid = 0;
+  #message = 0;
 
-  put(packet: Buffer, pattern: string, side: Side, answer: RemoteAnswer): void {
-    let answers = this.#answers.get(packet);
+  put(message: number, pattern: string, side: Side, answer: RemoteAnswer): void {
+    let answers = this.#answers.get(message);
     if (answers === undefined) {
       answers = new Map();
-      this.#answers.set(packet, answers);
+      this.#answers.set(message, answers);
     }
     answers.set(`${side} ${pattern}`, answer);
   }
@@ -61,9 +62,14 @@ export class RemoteAnswers {
     return answer;
   }
 
+  /** The message with this number is handled next: `take` returns its answers. */
+  passes(message: number): void {
+    this.#message = message;
+  }
+
   /** Throws the RowError if evaluating the row failed. */
-  take(row: Tuple, pattern: string, side: Side): RemoteRow | undefined {
-    const answers = this.#answers.get(row.buffer);
+  take(pattern: string, side: Side): RemoteRow | undefined {
+    const answers = this.#answers.get(this.#message);
     const name = `${side} ${pattern}`;
     assert(answers?.has(name) === true, `Postgres was asked about every row of ${pattern}`);
     const answer = answers?.get(name);

@@ -49,6 +49,20 @@ export class ByteWriter {
     this.length += text.length;
   }
 
+  /** Writes each character of a binary string as one byte. */
+  binary(text: string): void {
+    const { length } = text;
+    this.reserve(length);
+    const { buffer } = this;
+    if (length < 32) {
+      let to = this.length;
+      for (let from = 0; from < length; from++) buffer[to++] = text.charCodeAt(from);
+    } else {
+      buffer.write(text, this.length, 'latin1');
+    }
+    this.length += length;
+  }
+
   utf8(text: string): void {
     this.reserve(text.length * 3);
     this.length += this.buffer.write(text, this.length, 'utf8');

@@ -24,7 +24,7 @@ test('commits are flushed while later ones wait for joined rows, however many fo
     isNeeded: () => false,
     ask: () => Promise.reject(new Error('there is nothing to ask')),
     next: {
-      message: (buffer) => events.push(String.fromCharCode(buffer[0] as number)),
+      message: (buffer, start) => events.push(String.fromCharCode(buffer[start] as number)),
       keepalive: () => undefined,
       flush: () => events.push('flush'),
     },

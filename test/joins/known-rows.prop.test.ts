@@ -8,14 +8,8 @@ import { parsePattern } from '../../src/channels/catalog/pattern.ts';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import type { JoinPlan } from '../../src/channels/join-plan.ts';
 import { Joins } from '../../src/channels/joins/joins.ts';
-import {
-  type Change,
-  type KnownIndex,
-  KnownTable,
-  type Row,
-  type RowSet,
-  undo,
-} from '../../src/channels/joins/known-rows.ts';
+import { type Change, type KnownIndex, KnownTable, type RowSet, undo } from '../../src/channels/joins/known-rows.ts';
+import { KeptRow } from '../../src/channels/joins/row.ts';
 import { JoinStage } from '../../src/channels/joins/stage.ts';
 import type { ChangeHandler } from '../../src/decode/change.ts';
 import type { Relation } from '../../src/decode/relation.ts';
@@ -75,6 +69,8 @@ function randomPlan(random: Draw): JoinPlan {
   };
 }
 
+/** The texts of a row's columns. */
+type Row = readonly (string | null)[];
 type State = ReadonlyMap<number, Map<string, Row>>;
 interface ModelChange {
   readonly oid: number;
@@ -207,7 +203,8 @@ function play(seed: number, mutant: Mutant): void {
   for (let count = 0; count < 40; count++) commits.push(randomCommit(random, written));
   const known = (change: ModelChange): Change | undefined => {
     const table = joins.table(change.oid);
-    return table && { table, oldRow: change.oldRow, newRow: change.newRow };
+    const [oldRow, newRow] = [change.oldRow, change.newRow].map((row) => row && KeptRow.of(row));
+    return table && { table, oldRow, newRow };
   };
   const state = emptyState();
   for (let at = 0; at < commits.length; ) {
@@ -269,8 +266,8 @@ function seenBy(random: Draw, commits: readonly ModelChange[][]): ModelChange[][
 }
 
 function answer(state: State, index: KnownIndex, value: string): RowSet {
-  const rows = [...(state.get(index.table.table.oid)?.values() ?? [])];
-  return new Map(rows.filter((row) => index.valueOf(row) === value).map((row) => [row[0] as string, row]));
+  const rows = [...(state.get(index.table.table.oid)?.values() ?? [])].map(KeptRow.of);
+  return new Map(rows.filter((row) => index.valueOf(row) === value).map((row) => [row.text(0) as string, row]));
 }
 
 function relationOf(oid: number): Relation {
@@ -315,10 +312,7 @@ test('a lookup counts the bytes of a row that the WAL makes larger or smaller', 
   index.isKept = true;
   index.fill('1', new Map());
   const empty = index.bytes;
-  const [small, large] = [
-    ['1', null, 'x'],
-    ['1', null, 'x'.repeat(10_000)],
-  ] as const;
+  const [small, large] = [KeptRow.of(['1', null, 'x']), KeptRow.of(['1', null, 'x'.repeat(10_000)])];
   table.apply(undefined, large);
   expect(index.bytes).toBeGreaterThan(empty + 10_000);
   table.apply(large, small);

@@ -81,7 +81,7 @@ test.each([
     query: async ({ text }: { readonly text: string }) => {
       const [join] = /join (only )?"app"."people" t on/.exec(text) ?? [];
       if (join !== undefined) steps.push(join);
-      return { rows: text.includes('pg_current_snapshot') ? [{ snapshot: '10:10:' }] : [] };
+      return text.includes('pg_current_snapshot') ? [{ rows: [{ snapshot: '10:10:' }] }] : { rows: [] };
     },
     release: () => {},
   };

@@ -1,7 +1,8 @@
 /** Finds the joined rows that a change of a table changes, and their values before and after. */
 import { TEXT, Tuple } from '../../decode/tuple.ts';
 import { type JoinedView, type Look, UnknownRows } from './joined-view.ts';
-import type { Change, Row } from './known-rows.ts';
+import type { Change } from './known-rows.ts';
+import type { Row } from './row.ts';
 
 /** A base row whose joined row a change affects, and that joined row before the change. */
 interface AffectedBase {
@@ -41,10 +42,13 @@ export class Evaluation {
     if (this.#reached.size > 0) this.#reached.clear();
   }
 
-  /** Call it before the change is applied. Throws UnknownRows, TooManyRows or RowError. */
-  before(view: JoinedView, change: Change): Evaluated {
-    const isBase = view.placesOf(change.table)[0] === 0 && view.differs(0, change.oldRow, change.newRow);
-    const affected = this.#affectedBases(view, change, isBase);
+  /**
+   * Call it before the change is applied. `places`: the view's `changedPlaces`, at least one.
+   * Throws UnknownRows, TooManyRows or RowError.
+   */
+  before(view: JoinedView, change: Change, places: readonly number[]): Evaluated {
+    const isBase = places[0] === 0;
+    const affected = isBase && places.length === 1 ? NONE : this.#affectedBases(view, change, places);
     const before = isBase && change.oldRow !== undefined ? view.join(change.oldRow, 'oldRow') : undefined;
     return { view, change, isBase, before, affected };
   }
@@ -55,22 +59,21 @@ export class Evaluation {
     for (const each of affected) emit(view, each.before, view.join(each.base, 'newRow'));
   }
 
-  /** Whether the change may change a joined row of the view. */
-  static affects(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
-    return view.placesOf(table).some((place) => view.differs(place, oldRow, newRow));
-  }
-
   /**
-   * The base rows that join the old or the new row, and their joined rows before the change.
-   * `isBase`: the changed row is a base row too, and is left out.
+   * The base rows that join the old or the new row, and their joined rows before the change. The
+   * changed row is left out if it is a base row too.
    */
-  #affectedBases(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly AffectedBase[] {
-    const places = view.placesOf(table).filter((place) => place > 0 && view.differs(place, oldRow, newRow));
-    if (places.length === 0) return NONE;
-    const own = new Set(isBase ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : []);
+  #affectedBases(
+    view: JoinedView,
+    { table, oldRow, newRow }: Change,
+    places: readonly number[],
+  ): readonly AffectedBase[] {
+    const own = new Set(
+      places[0] === 0 ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : [],
+    );
     const bases = new Map<string, Row>();
     const keyOf = (row: Row) => view.parts[0]?.known.keyOf(row) as string;
-    for (const place of places)
+    for (const place of places.filter((place) => place > 0))
       for (const row of [oldRow, newRow])
         if (row !== undefined)
           view.basesOf(place, row, LOOK, (base) => {

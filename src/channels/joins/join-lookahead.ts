@@ -247,11 +247,15 @@ export class JoinLookahead {
   }
 
   #missing(chunkEnd: number, without: Iterable<JoinedView> = []): Missing {
-    const entries = this.#window.entries.filter(({ message }) => message < chunkEnd);
+    const changes: Change[] = [];
     // a fresh change may reach a row that an earlier change made, also one that is not fresh
-    if (!entries.some(({ isFresh }) => isFresh)) return NOTHING;
-    const changes = entries.flatMap(({ change }) => (change === undefined ? [] : [change]));
-    return this.#options.joins().missing(changes, new Set([...this.#givenUp.keys(), ...without]));
+    let isFresh = false;
+    for (const entry of this.#window.entries) {
+      if (entry.message >= chunkEnd) break;
+      if (entry.isFresh) isFresh = true;
+      if (entry.change !== undefined) changes.push(entry.change);
+    }
+    return isFresh ? this.#options.joins().missing(changes, new Set([...this.#givenUp.keys(), ...without])) : NOTHING;
   }
 }
 

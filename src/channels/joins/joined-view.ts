@@ -5,7 +5,8 @@ import { ByteWriter } from '../../memory/byte-writer.ts';
 import type { ChannelView, RemoteQuery } from '../channel.ts';
 import type { JoinPlan, JoinStep } from '../join-plan.ts';
 import { RowError } from '../values/row-error.ts';
-import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
+import type { Change, KnownIndex, KnownTable, RowSet } from './known-rows.ts';
+import type { Row } from './row.ts';
 
 interface Part {
   readonly known: KnownTable;
@@ -86,12 +87,11 @@ export class JoinedView {
     return this.#places.get(table) ?? NO_PLACES;
   }
 
-  /** Whether columns that the view reads differ, for a row of the table with this index. */
-  differs(place: number, oldRow: Row | undefined, newRow: Row | undefined): boolean {
-    if (oldRow === undefined || newRow === undefined) return true;
-    for (const position of (this.parts[place] as Part).positions)
-      if (oldRow[position] !== newRow[position]) return true;
-    return false;
+  /** The indexes of the changed table at which columns that the view reads differ. */
+  changedPlaces({ table, oldRow, newRow }: Change): readonly number[] {
+    const places = this.placesOf(table);
+    if (places.length === 1) return this.#differs(places[0] as number, oldRow, newRow) ? places : NO_PLACES;
+    return places.filter((place) => this.#differs(place, oldRow, newRow));
   }
 
   /**
@@ -148,6 +148,14 @@ export class JoinedView {
     }
   }
 
+  #differs(place: number, oldRow: Row | undefined, newRow: Row | undefined): boolean {
+    if (oldRow === undefined || newRow === undefined) return true;
+    const { positions } = this.parts[place] as Part;
+    for (let index = 0; index < positions.length; index++)
+      if (oldRow.differs(newRow, positions[index] as number)) return true;
+    return false;
+  }
+
   #find(step: Step, from: Row | undefined): Row | undefined {
     const rows = this.#found(step, from);
     if (rows === undefined) return undefined;
@@ -194,19 +202,8 @@ export class JoinedView {
 
   #write(place: number, row: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {
     const { positions, offset } = this.parts[place] as Part;
-    const { kinds, starts, ends } = tuple;
-    for (let index = 0; index < positions.length; index++) {
-      const at = offset + index;
-      const cell = row === undefined ? null : (row[positions[index] as number] ?? null);
-      if (cell === null) {
-        kinds[at] = NULL;
-        continue;
-      }
-      kinds[at] = TEXT;
-      starts[at] = bytes.length;
-      bytes.utf8(cell);
-      ends[at] = bytes.length;
-    }
+    if (row === undefined) tuple.kinds.fill(NULL, offset, offset + positions.length);
+    else row.write(positions, offset, tuple, bytes);
   }
 }
 

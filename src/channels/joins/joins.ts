@@ -3,6 +3,7 @@ import type { ChannelView } from '../channel.ts';
 import type { JoinPlan } from '../join-plan.ts';
 import { JoinedView, type Look } from './joined-view.ts';
 import { type Change, type KnownIndex, KnownTable } from './known-rows.ts';
+import type { Row } from './row.ts';
 
 /** The lookups that are not known, and the views that need each. */
 export type Missing = ReadonlyMap<KnownIndex, ReadonlyMap<string, ReadonlySet<JoinedView>>>;
@@ -77,15 +78,16 @@ export class Joins {
 /** The share of the allowed bytes that remain when lookups are dropped. */
 const KEPT_SHARE = 0.9;
 
-function needsOf(view: JoinedView, { table, oldRow, newRow }: Change, look: Look): void {
-  for (const place of view.placesOf(table)) {
-    if (!view.differs(place, oldRow, newRow)) continue;
-    for (const row of [oldRow, newRow]) {
-      if (row === undefined) continue;
-      view.lookDown(place, row, look);
-      if (place > 0) view.basesOf(place, row, look, (base) => view.lookDown(0, base, look));
-    }
+function needsOf(view: JoinedView, change: Change, look: Look): void {
+  for (const place of view.changedPlaces(change)) {
+    if (change.oldRow !== undefined) needsOfRow(view, place, change.oldRow, look);
+    if (change.newRow !== undefined) needsOfRow(view, place, change.newRow, look);
   }
+}
+
+function needsOfRow(view: JoinedView, place: number, row: Row, look: Look): void {
+  view.lookDown(place, row, look);
+  if (place > 0) view.basesOf(place, row, look, (base) => view.lookDown(0, base, look));
 }
 
 function note(

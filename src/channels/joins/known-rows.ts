@@ -3,9 +3,7 @@
  * is exact at the current point of the WAL, since each change in the WAL is applied to it.
  */
 import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
-
-/** The texts of a row's columns, in the order of KnownTable.columns. */
-export type Row = readonly (string | null)[];
+import type { KeptRow, Row } from './row.ts';
 
 /** A changed row of a table: an insert has no old row, a delete no new one. */
 export interface Change {
@@ -15,7 +13,7 @@ export interface Change {
 }
 
 /** Rows by their keys. */
-export type RowSet = Map<string, Row>;
+export type RowSet = Map<string, KeptRow>;
 
 interface KnownLookup {
   rows: RowSet;
@@ -26,27 +24,25 @@ interface KnownLookup {
 
 /** Separates the texts of several columns: no text in Postgres contains it. */
 const SEPARATOR = '\0';
-/** Approximate bytes of a lookup, and of a row in one, in addition to their texts. */
+/** Approximate bytes of a lookup, of a row in one, and of its columns, beside their texts. */
 const LOOKUP_BYTES = 300;
 const ROW_BYTES = 150;
+const COLUMN_BYTES = 8;
 
 /** Joins the texts of some columns. Undefined if one is NULL. */
 function textOf(row: Row, positions: readonly number[]): string | undefined {
-  if (positions.length === 1) return row[positions[0] as number] ?? undefined;
+  if (positions.length === 1) return row.text(positions[0] as number);
   let text = '';
   for (let index = 0; index < positions.length; index++) {
-    const cell = row[positions[index] as number];
-    if (cell === null || cell === undefined) return undefined;
+    const cell = row.text(positions[index] as number);
+    if (cell === undefined) return undefined;
     text += index === 0 ? cell : SEPARATOR + cell;
   }
   return text;
 }
 
-function bytesOfRow(row: Row | undefined): number {
-  if (row === undefined) return 0;
-  let bytes = ROW_BYTES;
-  for (const cell of row) bytes += 16 + (cell?.length ?? 0);
-  return bytes;
+function bytesOfRow(row: KeptRow | undefined): number {
+  return row === undefined ? 0 : ROW_BYTES + row.columns * COLUMN_BYTES + row.bytes;
 }
 
 function bytesOf(rows: RowSet): number {
@@ -86,7 +82,7 @@ export class KnownIndex {
 
   /** The value that finds the row. Undefined if the row is not in the index. */
   valueOf(row: Row): string | undefined {
-    if (this.nullAt !== undefined && (row[this.nullAt] ?? null) !== null) return undefined;
+    if (this.nullAt !== undefined && row.text(this.nullAt) !== undefined) return undefined;
     return textOf(row, this.positions);
   }
 
@@ -106,8 +102,8 @@ export class KnownIndex {
 
   apply(oldRow: Row | undefined, newRow: Row | undefined): void {
     if (this.#lookups.size === 0) return;
-    if (oldRow !== undefined) this.#set(oldRow, undefined);
-    if (newRow !== undefined) this.#set(newRow, newRow);
+    if (oldRow !== undefined) this.#set(oldRow, false);
+    if (newRow !== undefined) this.#set(newRow, true);
   }
 
   /**
@@ -147,12 +143,13 @@ export class KnownIndex {
     }
   }
 
-  /** Sets or removes (`known` undefined) the row in the lookup that finds it. */
-  #set(row: Row, known: Row | undefined): void {
+  /** Adds or removes the row in the lookup that finds it. */
+  #set(row: Row, isThere: boolean): void {
     const value = this.valueOf(row);
     const lookup = value === undefined ? undefined : this.#lookups.get(value);
     if (lookup === undefined) return;
     const key = this.table.keyOf(row);
+    const known = isThere ? row.kept() : undefined;
     const bytes = bytesOfRow(known) - bytesOfRow(lookup.rows.get(key));
     lookup.bytes += bytes;
     this.#bytes += bytes;
@@ -227,6 +224,6 @@ function setIn(lookups: ReadonlyMap<string, RowSet>, index: KnownIndex, row: Row
   const value = row === undefined ? undefined : index.valueOf(row);
   const rows = value === undefined ? undefined : lookups.get(value);
   if (rows === undefined || row === undefined) return;
-  if (isThere) rows.set(index.table.keyOf(row), row);
+  if (isThere) rows.set(index.table.keyOf(row), row.kept());
   else rows.delete(index.table.keyOf(row));
 }

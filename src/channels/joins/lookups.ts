@@ -4,7 +4,8 @@ import { Visibility } from '../../markers/visibility.ts';
 import { timed } from '../../postgres/connect.ts';
 import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { Missing } from './joins.ts';
-import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
+import type { KnownIndex, KnownTable, RowSet } from './known-rows.ts';
+import { KeptRow, stringOf } from './row.ts';
 
 /** Maximum duration of one query on the server, and until its answer arrives, in ms. */
 const STATEMENT_MS_MAX = 10_000;
@@ -58,11 +59,12 @@ export class LookupSession {
         `begin isolation level repeatable read read only; set local lock_timeout = ${lockMs}; ` +
         `set local statement_timeout = ${STATEMENT_MS_MAX}; ` +
         // fails instead of leaving out rows that policies hide
-        `set local row_security = off${names === '' ? '' : `; lock table ${names} in access share mode`}`;
-      await client.query(timed(begin, ANSWER_MS_MAX));
-      const seen = 'select pg_current_snapshot()::text as snapshot';
-      const { rows } = await client.query<{ snapshot: string }>(timed(seen, ANSWER_MS_MAX));
-      return new LookupSession(client, new Visibility(rows[0]?.snapshot ?? ''), rowsMax);
+        `set local row_security = off${names === '' ? '' : `; lock table ${names} in access share mode`}; ` +
+        'select pg_current_snapshot()::text as snapshot';
+      // all in one message, since the stream waits: the last result is that of the SELECT
+      const results = (await client.query(timed(begin, ANSWER_MS_MAX))) as unknown as pg.QueryResult[];
+      const [seen] = (results.at(-1)?.rows ?? []) as { readonly snapshot: string }[];
+      return new LookupSession(client, new Visibility(seen?.snapshot ?? ''), rowsMax);
     } catch (error) {
       client.release(error as Error);
       throw error;
@@ -98,7 +100,7 @@ export class LookupSession {
 
   async #findIn(index: KnownIndex, values: readonly string[]): Promise<Map<string, RowSet>> {
     const found = new Map<string, RowSet>(values.map((value) => [value, new Map()]));
-    const columns = index.positions.map((_, at) => values.map((value) => value.split('\0')[at] ?? ''));
+    const columns = index.positions.map((_, at) => values.map((value) => stringOf(value.split('\0')[at] ?? '')));
     const rowsMax = this.#rowsMax - this.#rowCount;
     const bytesMax = FOUND_BYTES_MAX - this.#byteCount;
     const query = timed(queryOf(index, rowsMax + 1, bytesMax), ANSWER_MS_MAX, columns);
@@ -110,7 +112,7 @@ export class LookupSession {
     this.#byteCount += bytes;
     const { table } = index;
     for (const answer of rows) {
-      const row: Row = table.columns.map((_, at) => answer[`c${at}`] ?? null);
+      const row = KeptRow.of(table.columns.map((_, at) => answer[`c${at}`] ?? null));
       found.get(values[Number(answer['n']) - 1] as string)?.set(table.keyOf(row), row);
     }
     return found;

@@ -107,8 +107,8 @@ function collect(
     }
     const evaluated: Evaluated[] = [];
     for (const view of views) {
-      if (!isFresh || ended.has(view) || !Evaluation.affects(view, change)) continue;
-      guarded(view, ended, () => evaluated.push(evaluation.before(view, change)));
+      const places = !isFresh || ended.has(view) ? [] : view.changedPlaces(change);
+      if (places.length > 0) guarded(view, ended, () => evaluated.push(evaluation.before(view, change, places)));
     }
     table.apply(change.oldRow, change.newRow);
     undo.push(() => table.apply(change.newRow, change.oldRow));

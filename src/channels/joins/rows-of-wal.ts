@@ -1,11 +1,12 @@
-/** Converts rows of the WAL to known rows: the texts of the columns that joins read. */
+/** Reads the columns that joins read from rows of the WAL. */
 import type { Relation } from '../../decode/relation.ts';
 import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import { RowError } from '../values/row-error.ts';
-import type { KnownTable, Row } from './known-rows.ts';
+import type { KnownTable } from './known-rows.ts';
+import { NULL_AT, WalRow } from './row.ts';
 
-/** Maximum bytes of a value: a JavaScript string holds 512 MB. */
-const VALUE_BYTES_MAX = 250 * 1024 * 1024;
+/** Maximum bytes of a row: a JavaScript string holds 512 MB. */
+const ROW_BYTES_MAX = 250 * 1024 * 1024;
 
 export class WalRows {
   readonly table: KnownTable;
@@ -29,24 +30,27 @@ export class WalRows {
     return oldRow !== undefined || this.#positions === undefined;
   }
 
-  /** Throws RowError if the WAL lacks a value. */
-  row(tuple: Tuple): Row {
+  /**
+   * Refers to the tuple's buffer. Throws RowError if the WAL lacks a value, or if the row is too
+   * large.
+   */
+  row(tuple: Tuple): WalRow {
     const positions = this.#positions;
     const { schema, name } = this.table.table;
     if (positions === undefined) throw new RowError(`${schema}.${name} comes without columns that the view reads`);
-    const row = new Array<string | null>(positions.length);
+    const ranges = new Array<number>(2 * positions.length);
+    let bytes = 0;
     for (let index = 0; index < positions.length; index++) {
       const at = positions[index] as number;
       const kind = tuple.kinds[at];
       if (kind === UNCHANGED) throw new RowError(`a value of ${schema}.${name} is not in the WAL`);
-      if (kind !== TEXT) {
-        row[index] = null;
-        continue;
-      }
-      const [start, end] = [tuple.starts[at] as number, tuple.ends[at] as number];
-      if (end - start > VALUE_BYTES_MAX) throw new RowError(`a value of ${schema}.${name} is too large to be joined`);
-      row[index] = tuple.buffer.toString('utf8', start, end);
+      const start = kind === TEXT ? (tuple.starts[at] as number) : NULL_AT;
+      const end = kind === TEXT ? (tuple.ends[at] as number) : NULL_AT;
+      ranges[2 * index] = start;
+      ranges[2 * index + 1] = end;
+      bytes += end - start;
     }
-    return row;
+    if (bytes > ROW_BYTES_MAX) throw new RowError(`a row of ${schema}.${name} is too large to be joined`);
+    return new WalRow(tuple.buffer, ranges);
   }
 }

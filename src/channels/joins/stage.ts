@@ -44,6 +44,8 @@ export interface JoinStageOptions {
   readonly onReset: (pattern: string, why: JoinReset, detail: string) => void;
 }
 
+const NO_PLACES: readonly number[] = [];
+
 export class JoinStage implements ChangeHandler {
   readonly #options: JoinStageOptions;
   readonly #relations = new Map<number, Relation>();
@@ -54,6 +56,8 @@ export class JoinStage implements ChangeHandler {
   readonly #void = new Set<JoinedView>();
   readonly #touched = new Set<JoinedView>();
   readonly #evaluation: Evaluation;
+  /** The effects of the change that is being handled. */
+  readonly #evaluated: Evaluated[] = [];
 
   constructor(options: JoinStageOptions) {
     this.#options = options;
@@ -161,14 +165,32 @@ export class JoinStage implements ChangeHandler {
       for (const view of views) this.#giveUp(view, 'failed', error.message);
       return;
     }
-    const evaluated: Evaluated[] = [];
+    const evaluated = this.#evaluated;
+    evaluated.length = 0;
     for (const view of views) {
-      if (!this.#isServed(view) || !Evaluation.affects(view, change)) continue;
+      const places = this.#isServed(view) ? view.changedPlaces(change) : NO_PLACES;
+      if (places.length === 0) continue;
       this.#touch(view);
-      this.#guarded(view, () => evaluated.push(this.#evaluation.before(view, change)));
+      if (this.#mayEvaluate(view)) this.#before(view, change, places);
     }
     table.apply(change.oldRow, change.newRow);
-    for (const each of evaluated) this.#guarded(each.view, () => this.#evaluation.after(each, this.#emit));
+    for (const each of evaluated) if (!this.#void.has(each.view)) this.#after(each);
+  }
+
+  #before(view: JoinedView, change: Change, places: readonly number[]): void {
+    try {
+      this.#evaluated.push(this.#evaluation.before(view, change, places));
+    } catch (error) {
+      this.#failed(view, error);
+    }
+  }
+
+  #after(evaluated: Evaluated): void {
+    try {
+      this.#evaluation.after(evaluated, this.#emit);
+    } catch (error) {
+      this.#failed(evaluated.view, error);
+    }
   }
 
   readonly #emit: EmitJoinedRow = ({ relation }, before, after) => {
@@ -188,17 +210,17 @@ export class JoinStage implements ChangeHandler {
     this.#options.sink.touched(view.pattern);
   }
 
-  #guarded(view: JoinedView, work: () => void): void {
-    if (this.#void.has(view)) return;
+  /** Gives the view up if its lookups failed. */
+  #mayEvaluate(view: JoinedView): boolean {
     const why = this.#options.givenUp().get(view);
-    if (why !== undefined) return this.#giveUp(view, why, 'Postgres was not asked, or did not answer');
-    try {
-      work();
-    } catch (error) {
-      if (error instanceof TooManyRows) this.#giveUp(view, 'rows', error.message);
-      else if (error instanceof RowError || error instanceof UnknownRows) this.#giveUp(view, 'failed', error.message);
-      else throw error;
-    }
+    if (why !== undefined) this.#giveUp(view, why, 'Postgres was not asked, or did not answer');
+    return why === undefined;
+  }
+
+  #failed(view: JoinedView, error: unknown): void {
+    if (error instanceof TooManyRows) this.#giveUp(view, 'rows', error.message);
+    else if (error instanceof RowError || error instanceof UnknownRows) this.#giveUp(view, 'failed', error.message);
+    else throw error;
   }
 
   #giveUp(view: JoinedView, why: JoinReset, detail: string): void {

@@ -58,6 +58,7 @@ export interface JoinPreparer {
 interface Message {
   readonly buffer: Buffer;
   readonly start: number;
+  readonly end: number;
 }
 
 const RELATION = 0x52; // R
@@ -66,6 +67,8 @@ const BEGIN = 0x42; // B
 const JOINED_ROWS_MAX = 10_000;
 /** Bytes of waiting messages at which they are scanned without waiting for a flush. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
+/** Bytes of the buffers into which waiting messages are copied. A larger one has its own. */
+const BLOCK_BYTES = 64 * 1024;
 
 export class Lookahead {
   readonly #options: LookaheadOptions;
@@ -73,6 +76,9 @@ export class Lookahead {
   readonly #decoder: PgoutputDecoder;
   #messages: Message[] = [];
   #bytes = 0;
+  /** The buffer of the last waiting messages, filled up to `#blockEnd`. */
+  #block = Buffer.alloc(0);
+  #blockEnd = 0;
   /** A keepalive that arrived after the waiting messages. */
   #keepalive: Lsn | undefined;
   /** Whether waiting messages are being handled. */
@@ -118,11 +124,26 @@ export class Lookahead {
       next.message(buffer, start, end);
       return;
     }
-    this.#messages.push({ buffer: Buffer.from(buffer.subarray(start, end)), start: 0 });
-    this.#bytes += end - start;
+    this.#keep(buffer, start, end);
     // a question about joined rows waits for messages that arrive meanwhile
     if (this.#isHandling) this.#readJoins();
     if (this.#bytes >= CHUNK_BYTES) this.#look();
+  }
+
+  /**
+   * Copies the message. A block is never written again, so that rows may refer to it for as long as
+   * they need.
+   */
+  #keep(buffer: Buffer, start: number, end: number): void {
+    const bytes = end - start;
+    if (this.#blockEnd + bytes > this.#block.length) {
+      this.#block = Buffer.allocUnsafeSlow(Math.max(bytes, BLOCK_BYTES));
+      this.#blockEnd = 0;
+    }
+    const at = this.#blockEnd;
+    this.#blockEnd += buffer.copy(this.#block, at, start, end);
+    this.#messages.push({ buffer: this.#block, start: at, end: this.#blockEnd });
+    this.#bytes += bytes;
   }
 
   /** Whether messages wait to be passed on. */
@@ -169,10 +190,11 @@ export class Lookahead {
       }
       let bytes = 0;
       let number = this.#passed;
-      for (const { buffer, start } of this.#messages.splice(0, count)) {
-        bytes += buffer.length;
+      for (const { buffer, start, end } of this.#messages.splice(0, count)) {
+        bytes += end - start;
+        answers.passes(number);
         joins.passes(number++);
-        next.message(buffer, start, buffer.length);
+        next.message(buffer, start, end);
       }
       this.#passed = number;
       this.#bytes -= bytes;
@@ -198,8 +220,8 @@ export class Lookahead {
   #readJoins(count = this.#messages.length): void {
     const { joins } = this.#options;
     for (let at = joins.count - this.#passed; at < count; at++) {
-      const { buffer, start } = this.#messages[at] as Message;
-      joins.read(buffer, start, buffer.length);
+      const { buffer, start, end } = this.#messages[at] as Message;
+      joins.read(buffer, start, end);
     }
   }
 
@@ -209,8 +231,10 @@ export class Lookahead {
    */
   #scan(): number {
     this.#collector.rebind();
-    for (const [index, { buffer, start }] of this.#messages.entries()) {
-      this.#decoder.message(buffer, start, buffer.length);
+    for (let index = 0; index < this.#messages.length; index++) {
+      const { buffer, start, end } = this.#messages[index] as Message;
+      this.#collector.reads(this.#passed + index);
+      this.#decoder.message(buffer, start, end);
       if (this.#collector.takeRedefinition()) return index + 1;
     }
     return this.#messages.length;
@@ -223,8 +247,8 @@ export class Lookahead {
     const each: Promise<void>[] = questions.map(async ({ route, rows }) => {
       const results = await ask(route.query, rowsOf(route.query, rows));
       if (!isCurrent()) return;
-      for (const [index, { packet, side, fault }] of rows.entries())
-        answers.put(packet, route.pattern, side, fault ?? results[index]);
+      for (const [index, { message, side, fault }] of rows.entries())
+        answers.put(message, route.pattern, side, fault ?? results[index]);
     });
     const ofJoined = joined.map(async (asked) => {
       const { query, rows } = asked;

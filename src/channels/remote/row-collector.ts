@@ -19,11 +19,12 @@ export interface RemoteRoute {
 export type RoutesOf = (tableOid: number) => readonly RemoteRoute[];
 
 interface AskedRow {
-  readonly packet: Buffer;
+  /** Number of the message that contains the row. */
+  readonly message: number;
   readonly side: Side;
   readonly commit: number;
   readonly keyOnly: boolean;
-  /** Slices of the packet. */
+  /** Slices of the message's buffer. */
   readonly values: readonly (Buffer | null)[];
   /** The error if the row cannot be sent to Postgres. */
   readonly fault?: RowError;
@@ -42,6 +43,7 @@ export class RowCollector implements ChangeHandler {
   readonly #indexes = new WeakMap<Relation, Map<RemoteQuery, readonly number[]>>();
   #isRedefined = false;
   #commit = 0;
+  #message = 0;
 
   constructor(routesOf: RoutesOf) {
     this.#routesOf = routesOf;
@@ -58,6 +60,11 @@ export class RowCollector implements ChangeHandler {
     const collected = [...this.#collected.values()];
     this.#collected.clear();
     return collected;
+  }
+
+  /** The rows that follow are of the message with this number. */
+  reads(message: number): void {
+    this.#message = message;
   }
 
   /** Whether definitions may have changed since the last call. */
@@ -109,7 +116,8 @@ export class RowCollector implements ChangeHandler {
         this.#collected.set(route.pattern, collected);
       }
       const indexes = this.#indexesOf(relation, route.query);
-      collected.rows.push({ ...askedRow(row, side, indexes, route.query), commit: this.#commit });
+      const asked = askedRow(row, side, indexes, route.query);
+      collected.rows.push({ ...asked, message: this.#message, commit: this.#commit });
     }
   }
 
@@ -152,7 +160,7 @@ function askedRow(
   side: Side,
   indexes: readonly number[],
   { columns }: RemoteQuery,
-): Omit<AskedRow, 'commit'> {
+): Omit<AskedRow, 'message' | 'commit'> {
   const keyOnly = side === 'oldRow' && row.keyOnly;
   let fault: RowError | undefined;
   const values = indexes.map((index, parameter) => {
@@ -166,6 +174,6 @@ function askedRow(
     return null;
   });
   return fault === undefined
-    ? { packet: row.buffer, side, keyOnly, values }
-    : { packet: row.buffer, side, keyOnly: true, values: values.map(() => null), fault };
+    ? { side, keyOnly, values }
+    : { side, keyOnly: true, values: values.map(() => null), fault };
 }

@@ -16,7 +16,7 @@ type AnswerOf = (row: Tuple) => RemoteRow | undefined;
 export function bindRemote(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers): BoundView {
   const pattern = plan.pattern.text;
   const sideOf = (row: Tuple): Side => (row === relation.newRow ? 'newRow' : 'oldRow');
-  return new RemoteBoundView(plan, indexOf, (row) => answers.take(row, pattern, sideOf(row)));
+  return new RemoteBoundView(plan, indexOf, (row) => answers.take(pattern, sideOf(row)));
 }
 
 /** The same for joined rows. */
