@@ -1,6 +1,7 @@
 /**
  * Flushes once for steps that arrive together. Otherwise each small message of the stream would
- * cause a write to each client's socket.
+ * cause a write to each client's socket. Says when a turn of the event loop is over: sockets have
+ * to send what was flushed before they get more.
  */
 
 /** Bytes of steps after which they are flushed, although more messages are announced. */
@@ -12,6 +13,7 @@ export class Arrivals {
   readonly #pass: () => void;
   #bytes = 0;
   #hasSome = false;
+  #isTurnOver = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(pass: () => void) {
@@ -22,7 +24,18 @@ export class Arrivals {
   add(bytes: number): void {
     this.#bytes += bytes;
     this.#hasSome = true;
-    if (this.#bytes >= JOINED_BYTES_MAX) this.pass();
+    if (this.#bytes < JOINED_BYTES_MAX) return;
+    this.#isTurnOver = true;
+    this.pass();
+  }
+
+  /** Whether JOINED_BYTES_MAX were flushed in this turn. */
+  get isTurnOver(): boolean {
+    return this.#isTurnOver;
+  }
+
+  beginTurn(): void {
+    this.#isTurnOver = false;
   }
 
   /** Call when a message has been applied. The server announced that `pending` messages follow. */

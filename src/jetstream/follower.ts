@@ -17,7 +17,8 @@ import type { Logger } from '../logger.ts';
 import { differsInGenerationOnly } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import { foreignStream, type Installation, isSameTenure, type Ownership } from '../relay/installation.ts';
-import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
+import type { StepReceiver } from '../relay/step-reader.ts';
+import { type Application, StepTurns } from '../relay/step-turns.ts';
 import { Arrivals } from './arrivals.ts';
 import type { Relay } from './connection.ts';
 import { comparePlaces, envelopeOf, type Place } from './envelope.ts';
@@ -50,6 +51,20 @@ export interface StreamFollowingOptions {
   readonly onFailed: (error: unknown) => void;
 }
 
+/** Steps that have arrived. `pending`: the server announced that so many messages follow. */
+interface ArrivedSteps extends WholeSteps {
+  readonly pending: number;
+}
+
+interface Applied {
+  /** Why subscribers are reset, instead of the reason that the steps name. */
+  readonly reason?: ResetReason;
+  /** Whether this process joins here. */
+  readonly isJoining?: boolean;
+  /** Whether the place of this process moves to their end. */
+  readonly moves?: boolean;
+}
+
 /** Identifies a message of the stream, and the term that published it. */
 interface Named {
   readonly sequence: number;
@@ -68,11 +83,14 @@ interface At extends Named, Ownership {
 const CHECK_MS = 1_000;
 /** Silence after which the stream is checked, in ms. Ingest publishes more often than that. */
 const SILENT_MS = 5_000;
+/** Bytes of steps that wait for their turn beyond which nothing more is read from the stream. */
+const WAITING_BYTES_MAX = 16 * 1024 ** 2;
 
 export class StreamFollowing {
   readonly #options: StreamFollowingOptions;
   readonly #pieces = new Pieces();
   readonly #arrivals: Arrivals;
+  readonly #turns: StepTurns<ArrivedSteps>;
   #at: At | undefined;
   #end: (() => void) | undefined;
   /** The number of the current consumer: messages of earlier consumers are ignored. */
@@ -80,6 +98,8 @@ export class StreamFollowing {
   #isSeeking = false;
   #mustSeek = false;
   #isStopped = false;
+  /** Whether nothing is read from the stream until the steps that wait have been applied. */
+  #isPaused = false;
   #timer: NodeJS.Timeout | undefined;
   #heardAt: number;
   #askedAt = 0;
@@ -100,6 +120,16 @@ export class StreamFollowing {
   constructor(options: StreamFollowingOptions) {
     this.#options = options;
     this.#arrivals = new Arrivals(() => options.steps.flush());
+    this.#turns = new StepTurns<ArrivedSteps>({
+      begin: (steps) => this.#begin(steps),
+      ended: ({ pending }, hasMore) => this.#arrivals.endMessage(hasMore ? 1 : pending),
+      isTurnOver: () => this.#arrivals.isTurnOver,
+      beginTurn: () => this.#beginTurn(),
+      caughtUp: () => {
+        if (this.#isPaused) this.#seek();
+      },
+      failed: (error) => this.#fail(error),
+    });
     this.#heardAt = options.now();
   }
 
@@ -120,6 +150,7 @@ export class StreamFollowing {
     this.#isStopped = true;
     clearInterval(this.#timer);
     this.#end?.();
+    this.#turns.drop();
     this.#arrivals.pass();
   }
 
@@ -141,13 +172,19 @@ export class StreamFollowing {
 
   /** Finds the sequence to read from, and reads. Called when the reading broke off. */
   #seek(): void {
-    this.#reading++;
-    this.#end?.();
-    this.#end = undefined;
+    this.#endReading();
+    this.#isPaused = false;
+    this.#turns.drop();
     this.#arrivals.pass();
     this.#mustSeek = true;
     if (this.#isSeeking || this.#isStopped) return;
     void this.#seekPatiently();
+  }
+
+  #endReading(): void {
+    this.#reading++;
+    this.#end?.();
+    this.#end = undefined;
   }
 
   async #seekPatiently(): Promise<void> {
@@ -274,34 +311,53 @@ export class StreamFollowing {
     this.#heardAt = this.#options.now();
     try {
       const whole = this.#pieces.take(message);
-      if (whole !== undefined && this.#options.installation.isForeign(whole.envelope)) return this.#seek();
-      if (whole !== undefined) this.#take(whole);
-      this.#arrivals.endMessage(message.pending);
+      if (whole !== undefined) this.#turns.add({ ...whole, pending: message.pending });
+      else if (!this.#turns.isWaiting) this.#arrivals.endMessage(message.pending);
+      if (this.#turns.waitingBytes <= WAITING_BYTES_MAX) return;
+      this.#isPaused = true;
+      this.#endReading();
     } catch (error) {
-      this.stop();
-      this.#options.onFailed(error);
+      this.#fail(error);
     }
   }
 
-  #take(whole: WholeSteps): void {
+  #fail(error: unknown): void {
+    this.stop();
+    this.#options.onFailed(error);
+  }
+
+  #beginTurn(): void {
+    // What waits has been heard: a process that does not read is not cut off.
+    if (this.#isPaused) this.#heardAt = this.#options.now();
+    this.#arrivals.beginTurn();
+  }
+
+  /** Begins to apply the steps, as far as this process does not have them. */
+  #begin(whole: WholeSteps): Application | undefined {
     const { envelope } = whole;
+    if (this.#options.installation.isForeign(envelope)) {
+      this.#seek();
+      return undefined;
+    }
     const { kind, epoch, from, to } = envelope;
     const at = this.#at;
     if (at === undefined) {
       // A process can join only at a state.
-      if (kind === 'steps') return;
-      this.#apply(whole, undefined, this.#reason(epoch));
-      this.#left = undefined;
-      return this.#onJoined();
+      if (kind === 'steps') return undefined;
+      return this.#apply(whole, undefined, { reason: this.#reason(epoch), isJoining: true });
     }
     const isOtherHistory = epoch !== at.epoch;
     if (isOtherHistory && kind === 'state') return this.#apply(whole, undefined);
     const isNext = this.#isPlaced || this.#follows(at, whole);
-    if (isOtherHistory || !isNext || comparePlaces(from, at.place) > 0) return this.#meetHole(whole);
+    if (isOtherHistory || !isNext || comparePlaces(from, at.place) > 0) {
+      this.#meetHole(whole);
+      return undefined;
+    }
     this.#isPlaced = false;
-    const isAhead = comparePlaces(to, at.place) >= 0;
-    if (kind === 'state') return this.#move(whole, isAhead);
-    this.#apply(whole, at.place, undefined, isAhead);
+    const moves = comparePlaces(to, at.place) >= 0;
+    if (kind === 'steps') return this.#apply(whole, at.place, { moves });
+    this.#move(whole, moves);
+    return undefined;
   }
 
   /**
@@ -328,13 +384,19 @@ export class StreamFollowing {
     return envelope.term === at.term ? firstNumber === at.number + 1 : firstNumber === 1;
   }
 
-  #apply(whole: WholeSteps, after: Place | undefined, reason?: ResetReason, moves = true): void {
+  #apply(whole: WholeSteps, after: Place | undefined, how: Applied = {}): Application {
+    const { reason, isJoining = false, moves = true } = how;
     const receiver = new StepsAfter(this.#options.steps, this.#arrivals, after, this.#sequence, reason);
-    readSteps(whole.steps, receiver);
-    if (receiver.wentBack) return this.#meetHole(whole, true);
-    this.#arrivals.add(0);
-    this.#sequence = receiver.sequence;
-    this.#move(whole, moves);
+    const applied = () => {
+      if (receiver.wentBack) return this.#meetHole(whole, true);
+      this.#arrivals.add(0);
+      this.#sequence = receiver.sequence;
+      this.#move(whole, moves);
+      if (!isJoining) return;
+      this.#left = undefined;
+      this.#onJoined();
+    };
+    return { receiver, applied };
   }
 
   #move({ envelope, last }: WholeSteps, moves = true): void {
@@ -346,8 +408,8 @@ export class StreamFollowing {
   /** Detects what a consumer does not report: a stream that was emptied, restored or recreated. */
   #check(): void {
     const { now, relay } = this.#options;
-    if (this.#isSeeking || this.silenceMs < SILENT_MS || now() - this.#askedAt < SILENT_MS || !relay.isConnected)
-      return;
+    if (this.#isSeeking || this.#isPaused || !relay.isConnected) return;
+    if (this.silenceMs < SILENT_MS || now() - this.#askedAt < SILENT_MS) return;
     this.#askedAt = now();
     void relay.bounds().then(
       (bounds) => {

@@ -19,6 +19,7 @@ const LAST = 1;
 
 /** A step's index in this list encodes its kind. */
 export const STEP_KINDS = ['begin', 'append', 'marker', 'define', 'setKnown', 'head'] as const;
+export type StepKind = (typeof STEP_KINDS)[number];
 export const MARK_KINDS = [
   'truncate',
   'changed',

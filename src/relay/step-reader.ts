@@ -8,7 +8,7 @@ import { memoryOf, type Payload, PayloadArena, roomOf } from '../memory/payload.
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
-import { MARK_KINDS, STEP_KINDS } from './format.ts';
+import { MARK_KINDS, STEP_KINDS, type StepKind } from './format.ts';
 import type { HeadState } from './replica.ts';
 
 /** Receives the steps. Each step that moves the head is preceded by `moveTo`. */
@@ -21,13 +21,14 @@ const KEPT = new PayloadArena();
 const OLD_KEPT = new Arena();
 /** The empty channel name in a mark's payload; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
+const never = () => false;
 const NO_STEPS = 'bytes of a known version are valid steps';
 
 export function readSteps(bytes: Buffer, receiver: StepReceiver): void {
   new StepReader(bytes).read(receiver);
 }
 
-class StepReader {
+export class StepReader {
   readonly #bytes: Buffer;
   #at = 0;
   readonly #texts: string[] = [];
@@ -36,13 +37,29 @@ class StepReader {
     this.#bytes = bytes;
   }
 
-  read(receiver: StepReceiver): void {
-    while (this.#at < this.#bytes.length) this.#step(receiver);
+  /**
+   * Reads until `isEnough`, but ends only between the batches of two `append`: other steps belong
+   * to those beside them. Returns whether all steps have been read.
+   */
+  read(receiver: StepReceiver, isEnough: () => boolean = never): boolean {
+    for (let before: StepKind | undefined; this.#at < this.#bytes.length; ) {
+      const next = this.#nextKind();
+      if (before === 'append' && next === 'append' && isEnough()) return false;
+      this.#step(receiver);
+      before = next;
+    }
+    return true;
+  }
+
+  #nextKind(): StepKind {
+    const kind = STEP_KINDS[this.#bytes[this.#at] as number];
+    assert(kind !== undefined, NO_STEPS);
+    return kind;
   }
 
   #step(receiver: StepReceiver): void {
-    const kind = STEP_KINDS[this.#byte()];
-    assert(kind !== undefined, NO_STEPS);
+    const kind = this.#nextKind();
+    this.#at++;
     switch (kind) {
       case 'begin':
         receiver.moveTo(this.#head());
