@@ -10,6 +10,9 @@ export interface Incident {
 }
 
 export interface Bounds {
+  /** Bytes of the journal, from which a connected client reads what it has missed. */
+  readonly journalBytes: number;
+  /** Bytes of what a client can resume from. */
   readonly replayBytes: number;
   readonly replaySeconds: number;
   readonly replayWalBytes: number;
@@ -90,9 +93,14 @@ export class Calendar {
     return this.#least[timeline]?.[low] ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Whether the journal could not keep what follows a position, at the time `at`. */
+  isBeyondJournal(lsn: number, at: number): boolean {
+    return this.isBeyondBounds(lsn, at, this.#evidence.bounds.journalBytes);
+  }
+
   /** Whether a position was really beyond the replay bounds at the time `at`. */
-  isBeyondBounds(lsn: number, at: number): boolean {
-    const { replayBytes, replaySeconds, replayWalBytes } = this.#evidence.bounds;
+  isBeyondBounds(lsn: number, at: number, replayBytes = this.#evidence.bounds.replayBytes): boolean {
+    const { replaySeconds, replayWalBytes } = this.#evidence.bounds;
     return this.#own.some((commits) => {
       const missed = commits.filter((commit) => commit.lsn > lsn && commit.askedAt <= at);
       const age = at - Math.min(...missed.map(({ askedAt }) => askedAt));

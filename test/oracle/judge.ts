@@ -190,7 +190,7 @@ class Trial {
       channel_changed: () =>
         this.#happened('publication altered', at) || (isJoined(channel) && this.#happened('database away', at)),
       position_too_old: () => from !== undefined && this.#calendar.isBeyondBounds(lsnOf(from), at),
-      lagging: () => this.#calendar.isBeyondBounds(from === undefined ? 0 : lsnOf(from), at),
+      lagging: () => this.#calendar.isBeyondJournal(from === undefined ? 0 : lsnOf(from), at),
     };
     if (isTrue[reason]?.() !== true) this.#found.push(`${channel}: reset with ${reason} at ${from}, which is not so`);
     if (reason === 'slot_lost' || reason === 'epoch_changed') check.mustChangeEpoch();

@@ -142,8 +142,10 @@ export class World {
 
   get bounds(): Bounds {
     const of = (name: string, fallback: number) => Number(this.#options.settings?.[name] ?? fallback);
+    const bytes = of('SNO_REPLAY_BYTES', 64 * MB);
     return {
-      replayBytes: of('SNO_REPLAY_BYTES', 64 * MB),
+      journalBytes: bytes,
+      replayBytes: bytes,
       replaySeconds: of('SNO_REPLAY_SECONDS', 300),
       replayWalBytes: of('SNO_REPLAY_WAL_BYTES', 256 * MB),
     };

@@ -290,8 +290,14 @@ export class Fleet {
       histories: [new History(this.#tap.commits)],
       transactions: this.crowd.writers.transactions,
       incidents: this.incidents,
-      // The stream keeps more than a run writes: each position can be resumed from.
-      bounds: { replayBytes: infinite, replaySeconds: infinite, replayWalBytes: infinite },
+      // The stream keeps more than a run writes: each position can be resumed from. A connected
+      // client reads from the journal of its machine.
+      bounds: {
+        journalBytes: Number(this.#options.settings['SNO_REPLAY_BYTES']),
+        replayBytes: infinite,
+        replaySeconds: infinite,
+        replayWalBytes: infinite,
+      },
       subscribers: this.crowd.subscribers,
     };
   }
