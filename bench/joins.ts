@@ -1,6 +1,7 @@
 /**
  * Channels of a view that joins: beside a view of one table, and beside running the SELECT again
- * for each commit and subscriber.
+ * for each commit and subscriber. And a channel of another table, with and without questions to
+ * Postgres for joined rows.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -20,12 +21,17 @@ const ROWS = 100_000;
 const TIMED_EVENTS = 300;
 const EVERY_MS = 10;
 const SELECTED_COMMITS = 100;
+const QUESTION_MS = 20;
+const QUERIES = 500;
 const NEEDLE = '"stamp":"';
 
 const ONE = 'one table';
 const JOINED = 'joined, rows in memory';
 const TESTED = 'joined, with NOT EXISTS';
 const AGAIN = 'the SELECT again';
+const ALONE = 'another channel, no questions';
+const BESIDE = 'another channel, with questions';
+const QUERY = 'the query of a question, alone';
 const COST = 'µs of CPU a row';
 const EVENTS = 'events a CPU second';
 
@@ -43,14 +49,16 @@ export async function benchJoins(runs: number): Promise<Result> {
     try {
       await prepare(world, view);
       await measure(name, world, runs, results);
-      if (name === JOINED) for (let run = 0; run < runs; run++) await selectAgain(world, results);
+      if (name !== JOINED) continue;
+      for (let run = 0; run < runs; run++) await selectAgain(world, results);
+      await measureOther(world, runs, results);
     } finally {
       await world.end();
     }
   }
   return {
     title: 'Joins',
-    conditions: `updates of tasks of one project, ${TASKS} rows a commit, one subscriber; latency and events: one row a commit, ${1_000 / EVERY_MS} commits a second, ${SUBSCRIBERS} subscribers, ${TASKS} tasks in the channel`,
+    conditions: `updates of tasks of one project, ${TASKS} rows a commit, one subscriber; latency and events: one row a commit, ${1_000 / EVERY_MS} commits a second, ${SUBSCRIBERS} subscribers, ${TASKS} tasks in the channel; questions: ${1_000 / QUESTION_MS} commits a second change a user, whose tasks are not in memory`,
     figures: results.figures(),
     targets: [
       atMost(
@@ -63,6 +71,11 @@ export async function benchJoins(runs: number): Promise<Result> {
         results.median(JOINED, EVENTS) / results.median(AGAIN, EVENTS),
         1,
       ),
+      atMost(
+        'p99 of another channel with questions: ms more than without, times the p99 of the query',
+        (results.median(BESIDE, 'ms, p99') - results.median(ALONE, 'ms, p99')) / results.median(QUERY, 'ms, p99'),
+        1,
+      ),
     ],
   };
 }
@@ -70,6 +83,7 @@ export async function benchJoins(runs: number): Promise<Result> {
 async function prepare(world: World, view: string): Promise<void> {
   await world.query(`create table users (id int primary key, name text not null);
     create table mutes (id int primary key, task int not null); create index on mutes (task);
+    create table notes (id int primary key, stamp text not null); insert into notes values (1, '');
     create table tasks (id int primary key, project int not null, assignee int, stamp text not null);
     create index on tasks (assignee); create index on tasks (project);
     alter table users replica identity full; alter table tasks replica identity full;
@@ -78,7 +92,9 @@ async function prepare(world: World, view: string): Promise<void> {
     insert into tasks select n, n / ${TASKS}, 1 + n % ${USERS}, '' from generate_series(0, 50 * ${TASKS} - 1) n;
     create schema channels; create schema channel_access;
     create view channels."board:{project}" as ${view};
-    create view channel_access."board:{project}" as select distinct project from tasks; analyze`);
+    create view channel_access."board:{project}" as select distinct project from tasks;
+    create view channels.notes as select id, stamp from notes;
+    create view channel_access.notes as select; analyze`);
 }
 
 async function measure(name: string, world: World, runs: number, results: Runs): Promise<void> {
@@ -124,6 +140,67 @@ async function measure(name: string, world: World, runs: number, results: Runs):
   await child.kill('SIGTERM');
 }
 
+/** A channel of one table on connections of its own, with and without questions for joined rows. */
+async function measureOther(world: World, runs: number, results: Runs): Promise<void> {
+  const { child, port, metric } = await world.serve();
+  const writer = new pg.Client({ connectionString: world.url });
+  await writer.connect();
+  // the joined channel has a subscriber, so its events are sent too
+  const joined = new Load({ port, token: world.token, channel: 'board:0', readers: 1 });
+  await joined.ready();
+  const timed = new Load({
+    port,
+    token: world.token,
+    channel: 'notes',
+    clients: SUBSCRIBERS,
+    needle: NEEDLE,
+    isTimed: true,
+  });
+  await timed.ready();
+  const write = () => every(TIMED_EVENTS, EVERY_MS, () => world.query('update notes set stamp = $1', [stamp()]));
+  let user = 0;
+  const ask = () =>
+    every((TIMED_EVENTS * EVERY_MS) / QUESTION_MS, QUESTION_MS, () =>
+      writer.query(`update users set name = name || '.' where id = $1`, [(user++ % USERS) + 1]),
+    );
+  const measureOnce = async (of: string, send: () => Promise<unknown>) => {
+    await timed.reset();
+    const complete = timed.complete(TIMED_EVENTS);
+    await send();
+    const { p50, p99 } = await complete;
+    results.add(of, 'ms, p50', p50);
+    results.add(of, 'ms, p99', p99);
+  };
+  await timed.warmUp(TIMED_EVENTS, () => Promise.all([write(), ask()]));
+  for (let run = 0; run < runs; run++) {
+    await measureOnce(ALONE, write);
+    const before = await metric('sno_join_questions_total');
+    const began = performance.now();
+    await measureOnce(BESIDE, () => Promise.all([write(), ask()]));
+    const seconds = (performance.now() - began) / 1_000;
+    results.add(BESIDE, 'questions a second', ((await metric('sno_join_questions_total')) - before) / seconds);
+    await measureQuery(writer, results);
+  }
+  await Promise.all([timed.end(), joined.end(), writer.end()]);
+  await child.kill('SIGTERM');
+}
+
+async function measureQuery(client: pg.Client, results: Runs): Promise<void> {
+  const ages: number[] = [];
+  for (let query = 0; query < QUERIES; query++) {
+    const began = performance.now();
+    await client.query('select * from tasks where assignee = $1', [(query % USERS) + 1]);
+    ages.push(performance.now() - began);
+  }
+  addAges(QUERY, ages, results);
+}
+
+function addAges(of: string, ages: number[], results: Runs): void {
+  ages.sort((a, b) => a - b);
+  results.add(of, 'ms, p50', ages[ages.length >> 1] as number);
+  results.add(of, 'ms, p99', ages[Math.floor(ages.length * 0.99)] as number);
+}
+
 /** Reads each subscriber's rows again after each commit. Counts Postgres's processor time too. */
 async function selectAgain(world: World, results: Runs): Promise<void> {
   const pool = new pg.Pool({ connectionString: world.url, max: SUBSCRIBERS });
@@ -146,9 +223,7 @@ async function selectAgain(world: World, results: Runs): Promise<void> {
     ages.push(performance.now() - committed);
   }
   const { user, system } = process.cpuUsage(own);
-  ages.sort((a, b) => a - b);
-  results.add(AGAIN, 'ms, p50', ages[ages.length >> 1] as number);
-  results.add(AGAIN, 'ms, p99', ages[Math.floor(ages.length * 0.99)] as number);
+  addAges(AGAIN, ages, results);
   results.add(AGAIN, EVENTS, (SELECTED_COMMITS * SUBSCRIBERS) / (cpu() - before + (user + system) / 1e6));
   await pool.end();
 }
