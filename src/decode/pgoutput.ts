@@ -33,6 +33,7 @@ const TRANSACTIONAL = 1;
 
 // Minimum bytes of each message, including its letter.
 const LETTER_BYTES = 1;
+const OID_BYTES = 4;
 const BEGIN_BYTES = 21;
 const COMMIT_BYTES = 26;
 const ROW_BYTES = 8;
@@ -191,6 +192,32 @@ export class PgoutputDecoder {
     if (relation === undefined) throw malformed(`a change of table ${oid} came before its description`);
     return relation;
   }
+}
+
+/** The rows of a change. They are the tuples of its relation. */
+export interface ChangedRows {
+  readonly oldRow: Tuple | undefined;
+  readonly newRow: Tuple | undefined;
+}
+
+/**
+ * Reads the rows of a message once more: `buffer[start, end)` is an insert, update or delete of
+ * this relation, as it was described when the message came.
+ */
+export function readRowsAgain(buffer: Buffer, start: number, end: number, relation: Relation): ChangedRows {
+  const { oldRow, newRow } = relation;
+  const at = start + LETTER_BYTES + OID_BYTES;
+  if (buffer[start] === LETTER.delete) {
+    readOldRow(buffer, at, end, oldRow);
+    return { oldRow, newRow: undefined };
+  }
+  if (buffer[at] === NEW_TUPLE) {
+    readNewRow(buffer, at, end, newRow);
+    return { oldRow: undefined, newRow };
+  }
+  readNewRow(buffer, readOldRow(buffer, at, end, oldRow), end, newRow);
+  fillUnchanged(oldRow, newRow);
+  return { oldRow, newRow };
 }
 
 /** Reads a new row, the last part of its message; `at` is where its letter is. */

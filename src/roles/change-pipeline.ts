@@ -115,7 +115,6 @@ export class ChangePipeline implements WalHandler {
     this.#stage = new JoinStage({
       joins,
       givenUp: () => lookahead.givenUp,
-      changeOf: (table) => lookahead.changeOf(table),
       isFresh,
       rowsMax: options.joinRows,
       sink: builder,

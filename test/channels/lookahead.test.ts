@@ -41,7 +41,6 @@ test('commits are flushed while later ones wait for joined rows, however many fo
           prepared = resolve;
         }),
       rowsToAsk: () => [],
-      passes: () => undefined,
       passed: () => undefined,
     },
     hold: () => undefined,

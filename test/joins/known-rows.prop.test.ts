@@ -188,7 +188,6 @@ function play(seed: number, mutant: Mutant): void {
   const stage = new JoinStage({
     joins: () => joins,
     givenUp: () => new Map(),
-    changeOf: () => undefined,
     isFresh: () => true,
     rowsMax: 1_000,
     sink: { redefined: () => undefined, touched: () => undefined },
@@ -218,6 +217,7 @@ function play(seed: number, mutant: Mutant): void {
       .slice(at, end)
       .flat()
       .flatMap((change) => known(change) ?? []);
+    for (const change of changes) expect(joins.lacks(change)).toBe(joins.missing([change], new Set()).size > 0);
     for (
       let missing = joins.missing(changes, new Set());
       missing.size > 0;
@@ -246,7 +246,9 @@ function play(seed: number, mutant: Mutant): void {
       for (const change of commit) applyTo(state, change);
       expect(sorted(held.rows)).toEqual(sorted(naive(plan, state)));
     }
+    const [dropped, size] = [joins.dropped, lookupsOf(joins)];
     joins.tidy(random.pick([0, 1_000, 1_000_000]));
+    expect(joins.dropped > dropped).toBe(lookupsOf(joins) < size);
     at = end;
   }
 }
@@ -263,6 +265,12 @@ function seenBy(random: Draw, commits: readonly ModelChange[][]): ModelChange[][
     for (const row of rows) unseen.add(row);
     return false;
   });
+}
+
+function lookupsOf(joins: Joins): number {
+  let count = 0;
+  for (const { indexes } of joins.tables) for (const { size } of indexes) count += size;
+  return count;
 }
 
 function answer(state: State, index: KnownIndex, value: string): RowSet {

@@ -10,7 +10,7 @@ import type { RowsToAsk } from '../channel.ts';
 import type { RemoteAnswers } from '../remote-answers.ts';
 import type { JoinedView } from './joined-view.ts';
 import type { Joins, Missing } from './joins.ts';
-import type { Change, KnownTable } from './known-rows.ts';
+import type { Change } from './known-rows.ts';
 import { Question, QuestionFailed, tablesOf, viewsOf } from './question.ts';
 import { rehearse } from './rehearsal.ts';
 import type { JoinReset } from './stage.ts';
@@ -61,8 +61,6 @@ export class JoinLookahead {
   readonly #locked = new Set<number>();
   #waitingBytes = 0;
   #passedCount = 0;
-  /** Number of the message that is passed on now. */
-  #passing = 0;
   #stream = 0;
 
   constructor(options: JoinLookaheadOptions) {
@@ -120,7 +118,7 @@ export class JoinLookahead {
       for (const view of this.#options.joins().views) this.#givenUp.set(view, 'definitions');
       return undefined;
     }
-    if (this.#missing(chunkEnd).size > 0) return this.#ask(chunkEnd, this.#stream);
+    if (this.#window.mayLack(chunkEnd) && this.#missing(chunkEnd).size > 0) return this.#ask(chunkEnd, this.#stream);
     return this.#passed.size < PASSED_MAX ? undefined : this.#look();
   }
 
@@ -141,16 +139,6 @@ export class JoinLookahead {
     if (!joins.views.some(({ asked }) => asked !== undefined)) return [];
     const entries = this.#window.entries.filter(({ message }) => message < chunkEnd);
     return rehearse(entries, { joins, answers, rowsMax, without: new Set(this.#givenUp.keys()) });
-  }
-
-  /** The message with this number is passed on next. */
-  passes(message: number): void {
-    this.#passing = message;
-  }
-
-  /** The change of the message that is passed on, if it was read with these definitions. */
-  changeOf(table: KnownTable): Change | undefined {
-    return this.#window.changeOf(this.#passing, table);
   }
 
   /** The messages before this number, of these bytes, have been passed on. */

@@ -12,6 +12,12 @@ export class Joins {
   readonly views: readonly JoinedView[];
   readonly #tables: ReadonlyMap<number, KnownTable>;
   readonly #viewsOf = new Map<KnownTable, JoinedView[]>();
+  #isLacking = false;
+  readonly #look: Look = (_view, index, value) => {
+    const rows = index.get(value);
+    if (rows === undefined) this.#isLacking = true;
+    return rows;
+  };
 
   constructor(views: readonly ChannelView[]) {
     const joining = views.flatMap((view) => (view.join === undefined ? [] : [{ ...view, join: view.join }]));
@@ -56,6 +62,20 @@ export class Joins {
     for (const change of changes)
       for (const view of this.viewsOf(change.table)) if (!without.has(view)) needsOf(view, change, look);
     return missing;
+  }
+
+  /** Whether the evaluation of the change needs a lookup that is not known. */
+  lacks(change: Change): boolean {
+    this.#isLacking = false;
+    for (const view of this.viewsOf(change.table)) needsOf(view, change, this.#look);
+    return this.#isLacking;
+  }
+
+  /** Increases whenever a known lookup is dropped. */
+  get dropped(): number {
+    let dropped = 0;
+    for (const { indexes } of this.#tables.values()) for (const index of indexes) dropped += index.dropped;
+    return dropped;
   }
 
   /** Drops all known rows. */

@@ -64,6 +64,7 @@ export class KnownIndex {
   isKept = false;
   readonly #lookups = new Map<string, KnownLookup>();
   #bytes = 0;
+  #dropped = 0;
 
   constructor(table: KnownTable, positions: readonly number[], types: readonly string[], nullAt: number | undefined) {
     this.table = table;
@@ -78,6 +79,11 @@ export class KnownIndex {
 
   get size(): number {
     return this.#lookups.size;
+  }
+
+  /** Increases whenever a known lookup is dropped. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** The value that finds the row. Undefined if the row is not in the index. */
@@ -125,8 +131,10 @@ export class KnownIndex {
   }
 
   clear(): void {
+    if (this.#lookups.size === 0) return;
     this.#lookups.clear();
     this.#bytes = 0;
+    this.#dropped++;
   }
 
   /**
@@ -139,7 +147,10 @@ export class KnownIndex {
       if (lookup.isUsed) {
         lookup.isUsed = false;
         this.#lookups.set(value, lookup);
-      } else this.#bytes -= lookup.bytes;
+      } else {
+        this.#bytes -= lookup.bytes;
+        this.#dropped++;
+      }
     }
   }
 

@@ -10,7 +10,7 @@ import { RowError } from '../values/row-error.ts';
 import { type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
 import { type JoinedView, UnknownRows } from './joined-view.ts';
 import type { Joins } from './joins.ts';
-import type { WindowEntry } from './window.ts';
+import type { WindowEntry } from './waiting-changes.ts';
 
 class CollectedRows implements RowsToAsk {
   readonly query: RemoteQuery;

@@ -17,83 +17,89 @@ export interface Row {
    * one at `offset`. The caller sets the tuple's buffer.
    */
   write(positions: readonly number[], offset: number, tuple: Tuple, bytes: ByteWriter): void;
-  /** The same row, without a reference to a buffer. */
+  /** The same row, for as long as it is needed. */
   kept(): KeptRow;
 }
 
-/** Start of a column that is NULL. */
-export const NULL_AT = -1;
 const NOT_READ = -1;
 
-/** A row of a message of the WAL, which must not be overwritten as long as the row is used. */
+/** A row of the WAL, valid as long as its tuple is. One object serves all rows of a table. */
 export class WalRow implements Row {
-  readonly #buffer: Buffer;
-  /** Start and end of each column in the buffer. NULL_AT: it is NULL. */
-  readonly #ranges: readonly number[];
+  #tuple: Tuple;
+  /** For each column, its index in the tuple. */
+  readonly #indexes: readonly number[];
   /** Position and text of the column that was read last. */
   #readAt = NOT_READ;
   #read: string | undefined;
 
-  constructor(buffer: Buffer, ranges: readonly number[]) {
-    this.#buffer = buffer;
-    this.#ranges = ranges;
+  constructor(tuple: Tuple, indexes: readonly number[]) {
+    this.#tuple = tuple;
+    this.#indexes = indexes;
+  }
+
+  /** The object is this row from now on. */
+  moveTo(tuple: Tuple): this {
+    this.#tuple = tuple;
+    this.#readAt = NOT_READ;
+    return this;
   }
 
   text(position: number): string | undefined {
-    if (this.#readAt === position) return this.#read;
-    const start = this.#ranges[2 * position] as number;
-    this.#read = start === NULL_AT ? undefined : this.#textOf(start, this.#ranges[2 * position + 1] as number);
-    this.#readAt = position;
+    if (this.#readAt !== position) {
+      this.#read = this.#textAt(this.#indexes[position] as number);
+      this.#readAt = position;
+    }
     return this.#read;
   }
 
   differs(other: Row, position: number): boolean {
-    if (!(#ranges in other)) return this.text(position) !== other.text(position);
-    const start = this.#ranges[2 * position] as number;
-    const otherStart = other.#ranges[2 * position] as number;
-    if (start === NULL_AT || otherStart === NULL_AT) return start !== otherStart;
-    const length = (this.#ranges[2 * position + 1] as number) - start;
-    if (length !== (other.#ranges[2 * position + 1] as number) - otherStart) return true;
-    const [own, others] = [this.#buffer, other.#buffer];
-    if (length >= LONG) return own.compare(others, otherStart, otherStart + length, start, start + length) !== 0;
-    for (let index = 0; index < length; index++) if (own[start + index] !== others[otherStart + index]) return true;
+    if (!(#tuple in other)) return this.text(position) !== other.text(position);
+    const [own, others] = [this.#tuple, other.#tuple];
+    const at = this.#indexes[position] as number;
+    if (own.kinds[at] !== TEXT || others.kinds[at] !== TEXT) return own.kinds[at] !== others.kinds[at];
+    const [start, otherStart] = [own.starts[at] as number, others.starts[at] as number];
+    const length = (own.ends[at] as number) - start;
+    if (length !== (others.ends[at] as number) - otherStart) return true;
+    const [bytes, otherBytes] = [own.buffer, others.buffer];
+    if (length >= LONG) return bytes.compare(otherBytes, otherStart, otherStart + length, start, start + length) !== 0;
+    for (let index = 0; index < length; index++)
+      if (bytes[start + index] !== otherBytes[otherStart + index]) return true;
     return false;
   }
 
   write(positions: readonly number[], offset: number, tuple: Tuple, bytes: ByteWriter): void {
     const { kinds, starts, ends } = tuple;
+    const own = this.#tuple;
     for (let index = 0; index < positions.length; index++) {
-      const position = positions[index] as number;
-      const start = this.#ranges[2 * position] as number;
+      const from = this.#indexes[positions[index] as number] as number;
       const at = offset + index;
-      kinds[at] = start === NULL_AT ? NULL : TEXT;
-      if (start === NULL_AT) continue;
+      if (own.kinds[from] !== TEXT) {
+        kinds[at] = NULL;
+        continue;
+      }
+      kinds[at] = TEXT;
       starts[at] = bytes.length;
-      bytes.copy(this.#buffer, start, this.#ranges[2 * position + 1] as number);
+      bytes.copy(own.buffer, own.starts[from] as number, own.ends[from] as number);
       ends[at] = bytes.length;
     }
   }
 
   kept(): KeptRow {
     const texts: string[] = [];
-    const ends = new Array<number>(this.#ranges.length / 2);
+    const ends = new Array<number>(this.#indexes.length);
     let end = 0;
     for (let position = 0; position < ends.length; position++) {
-      const start = this.#ranges[2 * position] as number;
-      if (start === NULL_AT) {
-        ends[position] = ~end;
-        continue;
-      }
-      const text = this.#textOf(start, this.#ranges[2 * position + 1] as number);
-      texts.push(text);
-      end += text.length;
-      ends[position] = end;
+      const text = this.#textAt(this.#indexes[position] as number);
+      if (text !== undefined) texts.push(text);
+      end += text?.length ?? 0;
+      ends[position] = text === undefined ? ~end : end;
     }
     return new KeptRow(texts.join(''), ends);
   }
 
-  #textOf(start: number, end: number): string {
-    return this.#buffer.toString('latin1', start, end);
+  #textAt(index: number): string | undefined {
+    const { kinds, starts, ends, buffer } = this.#tuple;
+    return kinds[index] === TEXT ? buffer.toString('latin1', starts[index], ends[index]) : undefined;
   }
 }
 

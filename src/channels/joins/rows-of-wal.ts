@@ -2,24 +2,38 @@
 import type { Relation } from '../../decode/relation.ts';
 import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import { RowError } from '../values/row-error.ts';
-import type { KnownTable } from './known-rows.ts';
-import { NULL_AT, WalRow } from './row.ts';
+import type { Change, KnownTable } from './known-rows.ts';
+import { WalRow } from './row.ts';
 
 /** Maximum bytes of a row: a JavaScript string holds 512 MB. */
 const ROW_BYTES_MAX = 250 * 1024 * 1024;
 
 export class WalRows {
   readonly table: KnownTable;
-  /** Positions of the table's columns in rows of the WAL; undefined if one is missing there. */
-  readonly #positions: readonly number[] | undefined;
+  /** The table as the WAL describes it. */
+  readonly relation: Relation;
+  /** Index of each of the table's columns in rows of the WAL; undefined if one is missing there. */
+  readonly #indexes: readonly number[] | undefined;
+  readonly #oldRow: WalRow;
+  readonly #newRow: WalRow;
+  readonly #inserted: Change;
+  readonly #updated: Change;
+  readonly #deleted: Change;
 
-  /** `relation`: the table as the WAL describes it. */
   constructor(table: KnownTable, relation: Relation) {
     this.table = table;
-    const positions = table.columns.map(({ name, typeOid }) =>
+    this.relation = relation;
+    const indexes = table.columns.map(({ name, typeOid }) =>
       relation.columns.findIndex((column) => column.name === name && column.typeOid === typeOid && column.identity),
     );
-    this.#positions = positions.includes(-1) ? undefined : positions;
+    this.#indexes = indexes.includes(-1) ? undefined : indexes;
+    const oldRow = new WalRow(relation.oldRow, indexes);
+    const newRow = new WalRow(relation.newRow, indexes);
+    this.#oldRow = oldRow;
+    this.#newRow = newRow;
+    this.#inserted = { table, oldRow: undefined, newRow };
+    this.#updated = { table, oldRow, newRow };
+    this.#deleted = { table, oldRow, newRow: undefined };
   }
 
   /**
@@ -27,30 +41,41 @@ export class WalRows {
    * column of the identity changed. Joins read no others, unless the identity is too narrow now.
    */
   mayAffect(oldRow: Tuple | undefined): boolean {
-    return oldRow !== undefined || this.#positions === undefined;
+    return oldRow !== undefined || this.#indexes === undefined;
   }
 
   /**
-   * Refers to the tuple's buffer. Throws RowError if the WAL lacks a value, or if the row is too
-   * large.
+   * Returns the change of these rows, valid until the next call and as long as the tuples are.
+   * Throws RowError if the WAL lacks a value, or if a row is too large.
    */
-  row(tuple: Tuple): WalRow {
-    const positions = this.#positions;
-    const { schema, name } = this.table.table;
-    if (positions === undefined) throw new RowError(`${schema}.${name} comes without columns that the view reads`);
-    const ranges = new Array<number>(2 * positions.length);
-    let bytes = 0;
-    for (let index = 0; index < positions.length; index++) {
-      const at = positions[index] as number;
-      const kind = tuple.kinds[at];
-      if (kind === UNCHANGED) throw new RowError(`a value of ${schema}.${name} is not in the WAL`);
-      const start = kind === TEXT ? (tuple.starts[at] as number) : NULL_AT;
-      const end = kind === TEXT ? (tuple.ends[at] as number) : NULL_AT;
-      ranges[2 * index] = start;
-      ranges[2 * index + 1] = end;
-      bytes += end - start;
+  change(oldTuple: Tuple | undefined, newTuple: Tuple | undefined): Change {
+    if (oldTuple !== undefined) {
+      this.#check(oldTuple);
+      this.#oldRow.moveTo(oldTuple);
     }
-    if (bytes > ROW_BYTES_MAX) throw new RowError(`a row of ${schema}.${name} is too large to be joined`);
-    return new WalRow(tuple.buffer, ranges);
+    if (newTuple !== undefined) {
+      this.#check(newTuple);
+      this.#newRow.moveTo(newTuple);
+    }
+    if (oldTuple === undefined) return this.#inserted;
+    return newTuple === undefined ? this.#deleted : this.#updated;
+  }
+
+  #check({ kinds, starts, ends }: Tuple): void {
+    const indexes = this.#indexes;
+    if (indexes === undefined) throw this.#error('comes without columns that the view reads');
+    let bytes = 0;
+    for (let position = 0; position < indexes.length; position++) {
+      const index = indexes[position] as number;
+      const kind = kinds[index];
+      if (kind === UNCHANGED) throw this.#error('has a value that is not in the WAL');
+      if (kind === TEXT) bytes += (ends[index] as number) - (starts[index] as number);
+    }
+    if (bytes > ROW_BYTES_MAX) throw this.#error('has a row that is too large to be joined');
+  }
+
+  #error(what: string): RowError {
+    const { schema, name } = this.table.table;
+    return new RowError(`${schema}.${name} ${what}`);
   }
 }

@@ -14,7 +14,7 @@ import { RowError } from '../values/row-error.ts';
 import { type EmitJoinedRow, type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
 import { type JoinedView, UnknownRows } from './joined-view.ts';
 import type { Joins } from './joins.ts';
-import type { Change, KnownTable } from './known-rows.ts';
+import type { Change } from './known-rows.ts';
 import { WalRows } from './rows-of-wal.ts';
 
 /** The reason why the channels of a view are reset. */
@@ -25,10 +25,6 @@ export interface JoinStageOptions {
   readonly joins: () => Joins;
   /** Views whose lookups failed for the messages that are passed on now. */
   readonly givenUp: () => ReadonlyMap<JoinedView, JoinReset>;
-  /**
-   * The change of a table in the present message; undefined if it must be read from the message.
-   */
-  readonly changeOf: (table: KnownTable) => Change | undefined;
   /** Whether a commit is handled for the first time. */
   readonly isFresh: (commitLsn: Lsn) => boolean;
   /** Maximum base rows that one commit affects through joined rows, for each view. */
@@ -153,11 +149,7 @@ export class JoinStage implements ChangeHandler {
     const views = this.#joins?.viewsOf(table) ?? [];
     let change: Change;
     try {
-      change = this.#options.changeOf(table) ?? {
-        table,
-        oldRow: oldTuple && rows.row(oldTuple),
-        newRow: newTuple && rows.row(newTuple),
-      };
+      change = rows.change(oldTuple, newTuple);
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
       // the known rows of the table may be wrong from here on

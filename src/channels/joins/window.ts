@@ -9,30 +9,15 @@ import type { Tuple } from '../../decode/tuple.ts';
 import type { Lsn } from '../../lsn.ts';
 import { RowError } from '../values/row-error.ts';
 import type { Joins } from './joins.ts';
-import type { Change, KnownTable } from './known-rows.ts';
 import { WalRows } from './rows-of-wal.ts';
-
-/** A change of a table, possibly one that cannot be undone. */
-export interface WindowEntry {
-  /** The number of its message. */
-  readonly message: number;
-  readonly xid: number;
-  /** Whether its commit is handled for the first time. */
-  readonly isFresh: boolean;
-  readonly table: KnownTable;
-  /** Undefined: it cannot be undone. */
-  readonly change: Change | undefined;
-  /** The reason why `change` is undefined. */
-  readonly lost: Lost | undefined;
-}
-
-/** A TRUNCATE, a change of definitions, or a row that the WAL does not contain whole. */
-export type Lost = 'truncate' | 'definitions' | 'row';
+import { type LostChange, WaitingChanges, type WindowEntry } from './waiting-changes.ts';
 
 export interface WindowOptions {
   readonly joins: () => Joins;
   readonly isFresh: (commitLsn: Lsn) => boolean;
 }
+
+const NO_BYTES: Buffer = Buffer.alloc(0);
 
 export class Window implements ChangeHandler {
   readonly #options: WindowOptions;
@@ -40,13 +25,13 @@ export class Window implements ChangeHandler {
   readonly #relations = new Map<number, Relation>();
   readonly #rows = new Map<number, WalRows>();
   #joins: Joins | undefined;
-  #entries: WindowEntry[] = [];
-  /** Entries before this one are of messages before the one that `changeOf` was called for. */
-  #next = 0;
-  /** Number of messages read so far. */
-  #count = 0;
-  #xid = 0;
-  #isFresh = false;
+  readonly #changes = new WaitingChanges();
+  /** The message that is being read; its number is that of messages read before. */
+  readonly #message = { number: 0, xid: 0, isFresh: false, buffer: NO_BYTES, start: 0, end: 0 };
+  /** Number of the first message that may lack lookups. */
+  #lackingFrom = Number.POSITIVE_INFINITY;
+  /** `Joins.dropped` when the first waiting change was read. */
+  #dropped = 0;
   #marker: string | undefined;
   #expected: string | undefined;
   /** Messages before this number were read with earlier definitions. */
@@ -58,7 +43,7 @@ export class Window implements ChangeHandler {
 
   /** Number of messages read since the beginning of the stream. */
   get count(): number {
-    return this.#count;
+    return this.#message.number;
   }
 
   /**
@@ -71,7 +56,13 @@ export class Window implements ChangeHandler {
   }
 
   get entries(): readonly WindowEntry[] {
-    return this.#entries;
+    return this.#changes.entries;
+  }
+
+  /** False: all lookups that the messages before this number need are known. */
+  mayLack(message: number): boolean {
+    if (this.#changes.length === 0) return false;
+    return this.#lackingFrom < message || this.#joins?.dropped !== this.#dropped;
   }
 
   reset(): void {
@@ -79,7 +70,7 @@ export class Window implements ChangeHandler {
     this.#relations.clear();
     this.#rows.clear();
     this.#joins = undefined;
-    this.#setEntries([]);
+    this.#clear();
     this.#blindUntil = 0;
     this.#marker = undefined;
     this.#expected = undefined;
@@ -87,8 +78,12 @@ export class Window implements ChangeHandler {
 
   read(buffer: Buffer, start: number, end: number): void {
     this.#refresh();
+    const message = this.#message;
+    message.buffer = buffer;
+    message.start = start;
+    message.end = end;
     this.#decoder.message(buffer, start, end);
-    this.#count++;
+    message.number++;
   }
 
   /** Waits for the marker with this id. */
@@ -101,33 +96,17 @@ export class Window implements ChangeHandler {
     return this.#expected === undefined;
   }
 
-  /**
-   * The change in this message; undefined if it was not read, or was read with other definitions.
-   * Do not call it for a message before that of the last call.
-   */
-  changeOf(message: number, table: KnownTable): Change | undefined {
-    while (this.#next < this.#entries.length && (this.#entries[this.#next] as WindowEntry).message < message)
-      this.#next++;
-    const entry = this.#entries[this.#next];
-    return entry?.message === message && entry.table === table ? entry.change : undefined;
-  }
-
   /** Drops the messages before this number. Returns the transactions of their changes. */
   pass(message: number): Iterable<number> {
-    let count = 0;
-    const xids = new Set<number>();
-    for (const entry of this.#entries) {
-      if (entry.message >= message) break;
-      xids.add(entry.xid);
-      count++;
-    }
-    if (count > 0) this.#setEntries(this.#entries.slice(count));
+    const xids = this.#changes.pass(message);
+    if (this.#changes.length === 0) this.#lackingFrom = Number.POSITIVE_INFINITY;
+    else if (this.#lackingFrom < message) this.#lackingFrom = message;
     return xids;
   }
 
   begin(xid: number, commitLsn: Lsn): void {
-    this.#xid = xid;
-    this.#isFresh = this.#options.isFresh(commitLsn);
+    this.#message.xid = xid;
+    this.#message.isFresh = this.#options.isFresh(commitLsn);
     this.#marker = undefined;
   }
 
@@ -151,7 +130,7 @@ export class Window implements ChangeHandler {
   truncate(relations: readonly Relation[]): void {
     for (const { oid } of relations) {
       const table = this.#joins?.table(oid);
-      if (table !== undefined) this.#push(table, undefined, 'truncate');
+      if (table !== undefined) this.#push({ table, lost: 'truncate' });
     }
   }
 
@@ -167,7 +146,7 @@ export class Window implements ChangeHandler {
   /** Marks the tables of a redefined view: their rows may differ without changes in the WAL. */
   #redefine(catalog: string): void {
     for (const { pattern, parts } of this.#joins?.views ?? [])
-      if (catalog.includes(pattern)) for (const { known } of parts) this.#push(known, undefined, 'definitions');
+      if (catalog.includes(pattern)) for (const { known } of parts) this.#push({ table: known, lost: 'definitions' });
   }
 
   /** Uses the definitions in force for the messages that follow. */
@@ -175,8 +154,8 @@ export class Window implements ChangeHandler {
     const joins = this.#options.joins();
     if (joins === this.#joins) return;
     this.#joins = joins;
-    this.#blindUntil = this.#count;
-    this.#setEntries([]);
+    this.#blindUntil = this.count;
+    this.#clear();
     this.#rows.clear();
     for (const relation of this.#relations.values()) this.#bind(relation);
   }
@@ -190,21 +169,23 @@ export class Window implements ChangeHandler {
   #add(relation: Relation, oldTuple: Tuple | undefined, newTuple: Tuple | undefined): void {
     const rows = this.#rows.get(relation.oid);
     if (rows === undefined) return;
-    const { table } = rows;
     try {
-      this.#push(table, { table, oldRow: oldTuple && rows.row(oldTuple), newRow: newTuple && rows.row(newTuple) });
+      const change = rows.change(oldTuple, newTuple);
+      this.#push(rows);
+      if (this.#lackingFrom > this.count && this.#joins?.lacks(change) === true) this.#lackingFrom = this.count;
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      this.#push(table, undefined, 'row');
+      this.#push({ table: rows.table, lost: 'row' });
     }
   }
 
-  #push(table: KnownTable, change: Change | undefined, lost?: Lost): void {
-    this.#entries.push({ message: this.#count, xid: this.#xid, isFresh: this.#isFresh, table, change, lost });
+  #push(source: WalRows | LostChange): void {
+    if (this.#changes.length === 0) this.#dropped = this.#joins?.dropped ?? 0;
+    this.#changes.push(source, this.#message);
   }
 
-  #setEntries(entries: WindowEntry[]): void {
-    this.#entries = entries;
-    this.#next = 0;
+  #clear(): void {
+    this.#changes.clear();
+    this.#lackingFrom = Number.POSITIVE_INFINITY;
   }
 }

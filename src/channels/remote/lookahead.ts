@@ -8,6 +8,7 @@
  */
 import { PgoutputDecoder } from '../../decode/pgoutput.ts';
 import type { Lsn } from '../../lsn.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import type { RemoteQuery, RemoteRows, RowsToAsk } from '../channel.ts';
 import type { RemoteAnswer, RemoteAnswers } from '../remote-answers.ts';
 import { partOf } from './ask.ts';
@@ -49,8 +50,6 @@ export interface JoinPreparer {
   prepare(chunkEnd: number): Promise<void> | undefined;
   /** The joined rows of prepared messages that Postgres must evaluate. */
   rowsToAsk(chunkEnd: number): readonly RowsToAsk[];
-  /** The message with this number is passed on next. */
-  passes(message: number): void;
   /** The messages before this number have been passed on. */
   passed(message: number, bytes: number): void;
 }
@@ -67,7 +66,7 @@ const BEGIN = 0x42; // B
 const JOINED_ROWS_MAX = 10_000;
 /** Bytes of waiting messages at which they are scanned without waiting for a flush. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
-/** Bytes of the buffers into which waiting messages are copied. A larger one has its own. */
+/** Bytes of a buffer into which waiting messages are copied. A larger message has its own. */
 const BLOCK_BYTES = 64 * 1024;
 
 export class Lookahead {
@@ -76,9 +75,8 @@ export class Lookahead {
   readonly #decoder: PgoutputDecoder;
   #messages: Message[] = [];
   #bytes = 0;
-  /** The buffer of the last waiting messages, filled up to `#blockEnd`. */
-  #block = Buffer.alloc(0);
-  #blockEnd = 0;
+  /** The buffer of the last waiting messages. */
+  #block = new ByteWriter(BLOCK_BYTES);
   /** A keepalive that arrived after the waiting messages. */
   #keepalive: Lsn | undefined;
   /** Whether waiting messages are being handled. */
@@ -131,18 +129,18 @@ export class Lookahead {
   }
 
   /**
-   * Copies the message. A block is never written again, so that rows may refer to it for as long as
-   * they need.
+   * Copies the message. The copy is not overwritten before all waiting messages have been passed
+   * on, so rows may refer to it until then.
    */
   #keep(buffer: Buffer, start: number, end: number): void {
     const bytes = end - start;
-    if (this.#blockEnd + bytes > this.#block.length) {
-      this.#block = Buffer.allocUnsafeSlow(Math.max(bytes, BLOCK_BYTES));
-      this.#blockEnd = 0;
-    }
-    const at = this.#blockEnd;
-    this.#blockEnd += buffer.copy(this.#block, at, start, end);
-    this.#messages.push({ buffer: this.#block, start: at, end: this.#blockEnd });
+    if (this.#messages.length === 0) this.#block.clear(BLOCK_BYTES);
+    else if (this.#block.length + bytes > this.#block.buffer.length)
+      this.#block = new ByteWriter(Math.max(bytes, BLOCK_BYTES));
+    const block = this.#block;
+    const at = block.length;
+    block.copy(buffer, start, end);
+    this.#messages.push({ buffer: block.buffer, start: at, end: block.length });
     this.#bytes += bytes;
   }
 
@@ -192,8 +190,7 @@ export class Lookahead {
       let number = this.#passed;
       for (const { buffer, start, end } of this.#messages.splice(0, count)) {
         bytes += end - start;
-        answers.passes(number);
-        joins.passes(number++);
+        answers.passes(number++);
         next.message(buffer, start, end);
       }
       this.#passed = number;
