@@ -39,7 +39,7 @@ function table(characters: string): Uint8Array {
 /** Whether `buffer[start, end)` is exactly one JSON value, white space around it allowed. */
 export function isJson(buffer: Buffer, start: number, end: number): boolean {
   const scanner = new Scanner(buffer, start, end);
-  return scanner.value(0) && scanner.atEnd();
+  return scanner.value() && scanner.atEnd();
 }
 
 /**
@@ -58,9 +58,15 @@ export function memberText(object: Buffer, name: string): Buffer | undefined {
 /** Receives the places of a member's name, with its quotes, and of its value. */
 type OnMember = (keyStart: number, keyEnd: number, start: number, end: number) => void;
 
+/**
+ * Reads values without recursion: a client chooses how deeply its frame is nested, and the stack of
+ * calls is small.
+ */
 class Scanner {
   readonly #buffer: Buffer;
   readonly #end: number;
+  /** The closing bytes of the arrays and objects that are open. */
+  readonly #open: number[] = [];
   #at: number;
 
   constructor(buffer: Buffer, start: number, end: number) {
@@ -74,21 +80,78 @@ class Scanner {
     return this.#at === this.#end;
   }
 
-  value(depth: number): boolean {
-    if (depth > DEPTH_MAX) return false;
-    this.#skipWhitespace();
-    const byte = this.#peek();
-    if (byte === QUOTE) return this.#string();
-    if (byte === OPEN_BRACE) return this.#members(depth, CLOSE_BRACE, true);
-    if (byte === OPEN_BRACKET) return this.#members(depth, CLOSE_BRACKET, false);
-    const literal = LITERALS.get(byte);
-    return literal === undefined ? this.#number() : this.#literal(literal);
+  /** Reads a value, which may begin with white space. Returns whether it is valid. */
+  value(): boolean {
+    const open = this.#open;
+    do {
+      this.#skipWhitespace();
+      const byte = this.#peek();
+      const close = byte === OPEN_BRACE ? CLOSE_BRACE : byte === OPEN_BRACKET ? CLOSE_BRACKET : undefined;
+      if (close === undefined) {
+        if (!this.#scalar(byte)) return false;
+      } else if (!this.#begin(close)) {
+        if (open.length === DEPTH_MAX) return false;
+        open.push(close);
+        if (close === CLOSE_BRACE && !this.#key()) return false;
+        continue;
+      }
+      while (open.length > 0 && this.#ends(open.at(-1) as number)) open.pop();
+      if (open.length > 0 && !this.#separator(open.at(-1) as number)) return false;
+    } while (open.length > 0);
+    return true;
   }
 
   /** Reads an object and reports its members. Returns whether it is valid. */
   object(onMember: OnMember): boolean {
     this.#skipWhitespace();
-    return this.#peek() === OPEN_BRACE && this.#members(0, CLOSE_BRACE, true, onMember);
+    if (this.#peek() !== OPEN_BRACE) return false;
+    if (this.#begin(CLOSE_BRACE)) return true;
+    do {
+      this.#skipWhitespace();
+      const keyStart = this.#at;
+      if (!this.#string()) return false;
+      const keyEnd = this.#at;
+      if (!this.#colon()) return false;
+      const start = this.#at;
+      if (!this.value()) return false;
+      onMember(keyStart, keyEnd, start, this.#at);
+      if (this.#ends(CLOSE_BRACE)) return true;
+    } while (this.#take(COMMA));
+    return false;
+  }
+
+  /** Reads an opening byte. Returns true if the closing one follows. */
+  #begin(close: number): boolean {
+    this.#at++;
+    return this.#ends(close);
+  }
+
+  #ends(close: number): boolean {
+    this.#skipWhitespace();
+    return this.#take(close);
+  }
+
+  /** Reads a comma, and the key that follows in an object. */
+  #separator(close: number): boolean {
+    return this.#take(COMMA) && (close === CLOSE_BRACKET || this.#key());
+  }
+
+  #key(): boolean {
+    this.#skipWhitespace();
+    return this.#string() && this.#colon();
+  }
+
+  #colon(): boolean {
+    this.#skipWhitespace();
+    if (!this.#take(COLON)) return false;
+    this.#skipWhitespace();
+    return true;
+  }
+
+  #scalar(byte: number): boolean {
+    if (byte === QUOTE) return this.#string();
+    const literal = LITERALS.get(byte);
+    return literal === undefined ? this.#number() : this.#literal(literal);
   }
 
   #peek(): number {
@@ -109,29 +172,6 @@ class Scanner {
 
   #skipWhitespace(): void {
     this.#skip(WHITESPACE);
-  }
-
-  #members(depth: number, close: number, named: boolean, onMember?: OnMember): boolean {
-    this.#at++;
-    this.#skipWhitespace();
-    if (this.#take(close)) return true;
-    for (;;) {
-      this.#skipWhitespace();
-      const keyStart = this.#at;
-      if (named && !this.#string()) return false;
-      const keyEnd = this.#at;
-      if (named) {
-        this.#skipWhitespace();
-        if (!this.#take(COLON)) return false;
-        this.#skipWhitespace();
-      }
-      const start = this.#at;
-      if (!this.value(depth + 1)) return false;
-      onMember?.(keyStart, keyEnd, start, this.#at);
-      this.#skipWhitespace();
-      if (this.#take(close)) return true;
-      if (!this.#take(COMMA)) return false;
-    }
   }
 
   #string(): boolean {

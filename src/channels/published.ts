@@ -4,7 +4,7 @@
  * If one client must not receive it, `TAB socket` follows the channel. With pg_notify, a message is
  * a JSON object.
  */
-import { isJson } from '../json.ts';
+import { isJson, memberText } from '../json.ts';
 
 export interface Published {
   readonly channel: string;
@@ -87,9 +87,11 @@ export function parseNotification(payload: string): Notification | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const { channel, event = 'message', data = null, ...rest } = value as Record<string, unknown>;
+  const { channel, event = 'message', data, ...rest } = value as Record<string, unknown>;
   if (Object.keys(rest).length > 0 || typeof channel !== 'string' || typeof event !== 'string') return undefined;
   if (channel.length > CHANNEL_BYTES_MAX || !CHANNEL.test(channel)) return undefined;
   if (!isEventName(event)) return undefined;
-  return { channel, event, data: JSON.stringify(data) };
+  // with the digits of the app: JavaScript would round some numbers
+  const text = data === undefined ? 'null' : memberText(Buffer.from(payload), 'data')?.toString('utf8');
+  return text === undefined ? undefined : { channel, event, data: text };
 }

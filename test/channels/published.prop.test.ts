@@ -41,6 +41,15 @@ test(
   FUZZ_MS,
 );
 
+test('the data of pg_notify keeps its digits, and may nest as deeply as a payload has room', () => {
+  expect(parseNotification('{"channel":"a","data":{"n":12345678901234567890}}')?.data).toBe(
+    '{"n":12345678901234567890}',
+  );
+  expect(parseNotification('{"channel":"a"}')?.data).toBe('null');
+  const deep = `${'['.repeat(3_900)}${']'.repeat(3_900)}`;
+  expect(parseNotification(`{"channel":"a","data":${deep}}`)?.data).toBe(deep);
+});
+
 test('a message may name the client that does not receive it', () => {
   const read = (head: string) => {
     const bytes = Buffer.from(`${head}\nwave\n1`);

@@ -45,6 +45,10 @@ const bomb: Attack = async (target) => {
 };
 const many = (count: number, frame: Buffer) => Buffer.concat(Array.from({ length: count }, () => frame));
 
+/** A client's send whose data nests this deeply. */
+const sendOf = (depth: number) =>
+  clientFrame(`{"type":"send","channel":"room:1","event":"x","data":${'['.repeat(depth)}${']'.repeat(depth)}}`);
+
 /** Each attack with its close code; undefined: the connection is cut. */
 const ATTACKS: readonly (readonly [string, number | undefined, Attack])[] = [
   [
@@ -95,6 +99,8 @@ const ATTACKS: readonly (readonly [string, number | undefined, Attack])[] = [
   ['a compressed bomb', 4413, bomb],
   ['a frame that says it is compressed', 4400, flood(clientFrame('x'.repeat(1_000), { reserved: 4 }))],
   ['frames that are not masked', 4400, flood(clientFrame('{"type":"ping"}', { masked: false }))],
+  ['data that nests too deeply', 4400, flood(sendOf(20_000))],
+  ['data that nests deeply', 4429, flood(many(500, sendOf(6_000)))],
   ['text that is no UTF-8', 4400, flood(clientFrame(Buffer.alloc(1_000, 0xff)))],
 ];
 

@@ -31,7 +31,8 @@ or time (the text may be \`today\`), a volatile function, a user-defined stable 
 than [\`EXISTS\` and \`IN\`](channels.md#subqueries).
 
 If evaluating a row raises an error, such as a division by zero, a query of the view fails as well. Snö then resets the
-channels of that view, and the log says why.
+channels of that view, and the log says why. It does the same where \`@>\` reads jsonb that nests more than 500 levels
+deep.
 
 ## In process
 
