@@ -224,3 +224,33 @@ test('the data of a frame may be JSON text', () => {
     channelData: undefined,
   });
 });
+
+describe('the data of a client event', () => {
+  const read = (data: string) => {
+    const frame = readPusherFrame(Buffer.from(`{"event":"client-a","channel":"private-b"${data}}`));
+    return typeof frame === 'object' && 'data' in frame ? String(frame.data) : frame;
+  };
+
+  test.each([
+    ['keeps all digits', ',"data":{"n":12345678901234567890}', '{"n":12345678901234567890}'],
+    ['counts as JSON if it is text that is JSON', ',"data":"{\\"at\\":\\"ü\\"}"', '{"at":"ü"}'],
+    ['is the number that a text looks like, as in what a server publishes', ',"data":"42"', '42'],
+    ['stays text if that is not JSON', ',"data":"hello"', '"hello"'],
+    ['stays text if that is no text at all', ',"data":""', '""'],
+    ['is null where the client sends none', '', 'null'],
+    ['is the last one of several, as in JSON.parse', ',"data":1,"data":2', '2'],
+  ])('%s', (_, data, expected) => {
+    expect(read(data)).toBe(expected);
+  });
+
+  test('is refused if it is nested too deeply', () => {
+    const depth = 6_500;
+    expect(read(`,"data":${'['.repeat(depth)}${']'.repeat(depth)}`)).toBe('client-a: data is nested too deeply');
+  });
+
+  test('has no invalid UTF-8, which would end the connections of other clients', () => {
+    const frame = Buffer.from('{"event":"client-a","channel":"private-b","data":"?"}');
+    frame[frame.indexOf('?')] = 0xff;
+    expect(readPusherFrame(frame)).toMatchObject({ data: Buffer.from('"\ufffd"') });
+  });
+});

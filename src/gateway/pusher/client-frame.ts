@@ -1,4 +1,5 @@
 /** Reads the frames of Pusher clients. */
+import { isJson, memberText } from '../../json.ts';
 
 export type PusherClientFrame =
   | { readonly kind: 'ping' | 'pong' }
@@ -20,16 +21,21 @@ export type PusherClientFrame =
 
 type Members = Readonly<Record<string, unknown>>;
 
+const NO_DATA = Buffer.from('null');
+const QUOTE = 0x22;
+
 /** Returns what is wrong with an invalid frame. */
 export function readPusherFrame(payload: Buffer): PusherClientFrame | string {
-  const frame = objectIn(payload.toString('utf8'));
+  const text = payload.toString('utf8');
+  const frame = objectIn(text);
   if (frame === undefined) return 'the frame is not a JSON object';
   const { event } = frame;
   if (typeof event !== 'string') return 'event must be a string';
   if (event.startsWith('client-')) {
-    const { channel, data = null } = frame;
+    const { channel } = frame;
     if (typeof channel !== 'string') return `${event}: channel must be a string`;
-    return { kind: 'client event', event, channel, data: Buffer.from(JSON.stringify(data)) };
+    const data = Object.hasOwn(frame, 'data') ? dataIn(text) : NO_DATA;
+    return data === undefined ? `${event}: data is nested too deeply` : { kind: 'client event', event, channel, data };
   }
   // Some clients send the data as JSON text.
   const data = typeof frame['data'] === 'string' ? objectIn(frame['data']) : frame['data'];
@@ -61,6 +67,18 @@ export function readPusherFrame(payload: Buffer): PusherClientFrame | string {
     default:
       return 'the event is unknown';
   }
+}
+
+/**
+ * The data of a client event as JSON text, with the digits that the client has sent. Some clients
+ * send it as text that is JSON, as the server libraries do: it counts as that JSON.
+ */
+function dataIn(frame: string): Buffer | undefined {
+  // A binary frame may hold invalid UTF-8. Its text does not.
+  const data = memberText(Buffer.from(frame), 'data');
+  if (data?.[0] !== QUOTE) return data;
+  const text = Buffer.from(JSON.parse(data.toString('utf8')) as string);
+  return isJson(text, 0, text.length) ? text : data;
 }
 
 function isOptionalText(value: unknown): value is string | null | undefined {
