@@ -1,6 +1,7 @@
 /**
  * Finds the channels or patterns whose access a change of a row may end, so that it is checked
- * again. A row that gave access has changed or is deleted, or a new row takes its place.
+ * again. A row that gave access has changed or is deleted, or a new row takes its place. What a
+ * presence view shows may also begin with a row: a client that waits to appear then appears.
  */
 
 import type { Relation } from '../decode/relation.ts';
@@ -36,7 +37,7 @@ interface Guard {
   readonly bound: readonly BoundConcern[] | undefined;
   /** Whether the rows of the view are those of the table. */
   readonly isTable: boolean;
-  /** Whether an additional row never ends access. */
+  /** Whether an additional row changes no answer that a client still has. */
   readonly onlyGrows: boolean;
   /** The columns that it reads; undefined if it may read all. */
   readonly seen: SeenRows | undefined;
@@ -91,12 +92,13 @@ export class AccessGuards {
   bind(relation: Relation): boolean {
     const seen = new Map<string, SeenRows>();
     const guards = this.#views.accessOf(relation.oid).map(({ rows, columns, ...source }): Guard => {
-      const { schema, pattern, isTable, onlyGrows } = source;
+      const { schema, pattern, isTable } = source;
       return {
         schema,
         pattern,
         isTable,
-        onlyGrows,
+        // a client that may not appear stays subscribed, and appears with its row
+        onlyGrows: source.onlyGrows && schema !== 'channel_presence',
         bound: rows && this.#bind(relation, rows),
         seen: columns && this.#rowsOf(relation, columns, seen),
       };
@@ -156,7 +158,8 @@ export class AccessGuards {
       if (isTable && isUpdate && view !== undefined && this.#givesTheSame(view, oldRow, newRow)) return;
       this.#recheck(schema, pattern, concern, row);
       // in a view over several tables, the new row may end access that another row gave
-      if (!isTable && !onlyGrows && newRow !== undefined) this.#recheck(schema, pattern, concern, newRow);
+      const isNewRowRead = !isTable || schema === 'channel_presence';
+      if (isNewRowRead && !onlyGrows && newRow !== undefined) this.#recheck(schema, pattern, concern, newRow);
     }
   }
 

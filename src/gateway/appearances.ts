@@ -6,7 +6,7 @@
 import type { Claims, Member, Rights } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
-import type { Feed } from '../fanout/fanout.ts';
+import type { Fanout, Feed } from '../fanout/fanout.ts';
 import type { UnstoredFrame } from '../fanout/unstored.ts';
 import type { Stay } from '../presence/attendance.ts';
 import type { Presence } from '../presence/presence.ts';
@@ -28,6 +28,7 @@ export type PresenceRequest = true | 'watch' | Member;
 export interface AppearanceServices {
   readonly rights: Rights;
   readonly channels: ChannelResolver;
+  readonly fanout: Pick<Fanout, 'openAccessCheck'>;
   readonly presence: Pick<Presence, 'enter' | 'leave' | 'watch' | 'unwatch'>;
   readonly clock: Clock;
 }
@@ -106,9 +107,20 @@ export class Appearances {
     if (!appearance.isAsking) void this.#ask(name, appearance);
   }
 
-  /** Queries all views again: the client has another token. */
+  /**
+   * Queries all views again: the client has another token. Commits that queries do not see yet may
+   * have been skipped, since they concern a user that the earlier token did not name.
+   */
   recheckAll(): void {
-    for (const name of this.#channels.keys()) this.recheck(name);
+    const { channels, fanout } = this.#services;
+    for (const [name, appearance] of this.#channels) {
+      const channel = channels.resolve(appearance.channel);
+      // The fan-out ends the subscription of a channel that is gone.
+      if (channel instanceof SnoError) continue;
+      const { earlierRevocations, close } = fanout.openAccessCheck(channel, ['channel_presence']);
+      close();
+      this.recheck(name, earlierRevocations);
+    }
   }
 
   async #ask(name: string, appearance: Appearance): Promise<void> {

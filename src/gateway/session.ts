@@ -35,7 +35,10 @@ import { type AttemptServices, type AttemptSession, SubscribeAttempt, type Wish 
 /** How long after a failed access check it is repeated, in ms. */
 const RECHECK_MS = 1_000;
 
-export interface SessionServices extends AttemptServices, Omit<SendServices, 'fanout'>, AppearanceServices {
+export interface SessionServices
+  extends AttemptServices,
+    Omit<SendServices, 'fanout'>,
+    Omit<AppearanceServices, 'fanout'> {
   /** Delivers sends to the other subscribers. */
   readonly exchange: Pick<Exchange, 'send'>;
   readonly tokens: Tokens;

@@ -1,7 +1,8 @@
 /**
  * Random access views, random commits, and Postgres as the oracle: where a row of an access view
  * disappears, the router must have marked its channel, or its pattern, for a check, for its user or
- * all. Where a commit changes only what few views read, most are not marked.
+ * all. Half of the views are presence views: there also where a row appears. Where a commit changes
+ * only what few views read, most are not marked.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
@@ -29,7 +30,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('a commit that removes a row from a view marks its channel, for its user, for a check', async () => {
+  test('a commit that removes a row from a view, or adds one to a presence view, marks its channel, for its user', async () => {
     const random = new Random(SEED + version);
     await database.query(TABLES_SQL);
     const definitions = await makeViews(database, new RandomViews(random));
@@ -46,7 +47,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       return rows.map((view) => new Set(view.rows));
     };
     let before = await contents();
-    let [gone, unmarked, busy, markedOfBusy, ofChannel, ofUser] = [0, 0, 0, 0, 0, 0];
+    let [gone, come, unmarked, busy, markedOfBusy, ofChannel, ofUser] = [0, 0, 0, 0, 0, 0, 0];
     for (let commit = 0; commit < COMMITS; commit++) {
       const isBusy = random.below(3) === 0;
       const change = isBusy ? busyChange : randomChange;
@@ -62,18 +63,20 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       const after = await contents();
       for (const [index, rows] of before.entries()) {
         const pattern = patternOf(index);
-        const lost = [...rows]
-          .filter((row) => !after[index]?.has(row))
-          .map((row) => JSON.parse(row) as [number, number]);
+        const now = after[index] ?? new Set();
+        const lost = [...rows].filter((row) => !now.has(row));
+        const found = isPresence(index) ? [...now].filter((row) => !rows.has(row)) : [];
         gone += lost.length;
+        come += found.length;
         if (![...marked].some((name) => name.startsWith(`v${index}:`))) unmarked++;
         if (isBusy) busy++;
         if (isBusy && [...marked].some((name) => name.startsWith(`v${index}:`))) markedOfBusy++;
-        for (const [x, sub] of lost) {
+        for (const row of [...lost, ...found]) {
+          const [x, sub] = JSON.parse(row) as [number, number];
           const places = [pattern, `v${index}:${x}`];
           if (![...places, ...places.map((place) => `${place} sub=${sub}`)].some((name) => marked.has(name)))
             expect.fail(
-              `seed ${SEED}: ${statements.join('; ')}\ntook ${x} from ${sub}, unmarked, of\n${definitions.get(pattern)}`,
+              `seed ${SEED}: ${statements.join('; ')}\ntook ${x} from ${sub}, or gave it, unmarked, of\n${definitions.get(pattern)}`,
             );
         }
       }
@@ -81,6 +84,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
     }
     // otherwise the test or the analysis proves nothing
     expect(gone).toBeGreaterThan(COMMITS);
+    expect(come).toBeGreaterThan(COMMITS);
     expect(unmarked).toBeGreaterThan(COMMITS);
     expect(ofChannel).toBeGreaterThan(COMMITS / 50);
     expect(ofUser).toBeGreaterThan(COMMITS / 50);
@@ -89,10 +93,13 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
 });
 
 const patternOf = (index: number) => `v${index}:{x}`;
+const isPresence = (index: number) => index % 2 === 1;
+const schemaOf = (index: number) => (isPresence(index) ? 'channel_presence' : 'channel_access');
 
 async function makeViews(database: TestDatabase, views: RandomViews): Promise<ReadonlyMap<string, string>> {
   const definitions = new Map<string, string>();
-  for (let index = 0; index < VIEWS; index++) definitions.set(patternOf(index), views.accessView(patternOf(index)));
+  for (let index = 0; index < VIEWS; index++)
+    definitions.set(patternOf(index), views.accessView(patternOf(index), schemaOf(index)));
   await database.query(`begin; ${[...definitions.values()].join('\n')} commit`);
   return definitions;
 }
@@ -100,7 +107,7 @@ async function makeViews(database: TestDatabase, views: RandomViews): Promise<Re
 /** The rows of every view. A row with a NULL gives access to no channel, or to no user. */
 function contentsSql(count: number): string {
   const selects = Array.from({ length: count }, (_, index) => {
-    const rows = `select distinct x, sub from channel_access."${patternOf(index)}" where x is not null and sub is not null`;
+    const rows = `select distinct x, sub from ${schemaOf(index)}."${patternOf(index)}" where x is not null and sub is not null`;
     return `select ${index} as view, coalesce(array_agg(jsonb_build_array(x, sub)::text), '{}') as rows from (${rows}) r`;
   });
   return `${selects.join(' union all ')} order by view`;

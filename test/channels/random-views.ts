@@ -2,6 +2,7 @@
  * Random access views over small tables, as SQL. Each query has the columns id, x and y, and its
  * rows do not depend on Postgres's plan.
  */
+import type { AccessSchema } from '../../src/channels/catalog/catalog.ts';
 import type { Random } from '../oracle/random.ts';
 
 /** Tables of every kind that an access view can read. Few views read `busy`. */
@@ -35,7 +36,7 @@ export class RandomViews {
   }
 
   /** An access view for a pattern with the placeholder {x}, after the views that it reads. */
-  accessView(pattern: string): string {
+  accessView(pattern: string, schema: AccessSchema): string {
     this.#views.length = 0;
     const source = () => this.#source(1 + this.#random.below(2));
     const top = this.#one<() => string>([
@@ -48,7 +49,7 @@ export class RandomViews {
       ...Array.from({ length: 5 }, () => () => `select q.x, q.y as sub from ${source()} q`),
       ...Array.from({ length: 15 }, () => () => this.#joined()),
     ])();
-    return [...this.#views, `create view channel_access."${pattern}" as ${top};`].join('\n');
+    return [...this.#views, `create view ${schema}."${pattern}" as ${top};`].join('\n');
   }
 
   /** Tables that are joined in the view's own FROM, and subqueries over one table. */

@@ -161,6 +161,26 @@ test('a client that watches does not appear; the presence view decides which cli
   for (const client of [watcher, eve, hidden]) client.cut();
 });
 
+test('a client that waits to appear appears once the presence view has a row for it, inserted or moved there', async () => {
+  const watcher = await enter(here.service, 'cy', { presence: 'watch' });
+  const gus = await RawClient.open(here.service, await signToken({ sub: 'gus' }));
+  await here.query(`insert into users values ('gus', 'GUS'); insert into members values (1, 'gus')`);
+  await gus.subscribe('room:1', { presence: true });
+  await shows(watcher, 'ada', 'gus');
+  for (const [leaves, appears] of [
+    [`delete from users where sub = 'gus'`, `insert into users values ('gus', 'GUS')`],
+    [`update users set sub = 'hal' where sub = 'gus'`, `update users set sub = 'gus' where sub = 'hal'`],
+    ['truncate users', `insert into users select s, upper(s) from unnest('{ada,bob,cy,dan,eve,fay,gus}'::text[]) s`],
+  ] as const) {
+    await here.query(leaves);
+    await until(() => !membersOf(watcher).includes('gus'), leaves);
+    await here.query(appears);
+    await shows(watcher, 'ada', 'gus');
+  }
+  for (const client of [watcher, gus]) client.cut();
+  await shows(ada, 'ada');
+});
+
 test('the client library appears, watches and sends; other handles of the channel miss nothing', async () => {
   const { url, certificate } = here.service;
   class Trusting extends WebSocket {

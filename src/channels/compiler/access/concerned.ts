@@ -98,9 +98,11 @@ function byUser(one: Shown, other: Shown): number {
   return Number(other.name === USER) - Number(one.name === USER);
 }
 
-function isClaim({ name, column }: Shown, access: CatalogAccess, pattern: Pattern, types: Types): boolean {
-  // members and senders are checked for the whole channel
-  if (pattern.columns.includes(name) || access.schema !== 'channel_access') return false;
+function isClaim({ name, column }: Shown, { schema }: CatalogAccess, pattern: Pattern, types: Types): boolean {
+  // what a client may send is asked for at its next send
+  if (pattern.columns.includes(name) || schema === 'channel_send') return false;
+  // the other columns of a presence view are what it shows
+  if (schema === 'channel_presence' && name !== USER) return false;
   const { typeOid } = column;
   return column.deterministic && !types.isDomain(typeOid) && CLAIM_KINDS.has(types.byOid(typeOid).kind);
 }
