@@ -1,6 +1,6 @@
 /** Settings, incidents, frames and requests of the admin API. */
 import { expect, test } from 'vitest';
-import { lineOf } from '../../src/admin/api/frames.ts';
+import { jsonOf, lineOf } from '../../src/admin/api/frames.ts';
 import { isForeign, Parameters, readExplainRequest } from '../../src/admin/api/request.ts';
 import { effectiveSettings } from '../../src/admin/api/settings.ts';
 import { readSettings, settingSources } from '../../src/config/read.ts';
@@ -88,6 +88,13 @@ test('a live frame hides the values of rows unless they are asked for', () => {
   const message = Buffer.from('{"type":"message","channel":"room:1","position":"p","event":"wave","data":{"hi":1}}');
   expect(lineOf('p', 1, message, false)).toMatchObject({ event: 'wave', events: [{ op: 'message', columns: ['hi'] }] });
   expect(lineOf('p', 1e6, undefined, true)).toMatchObject({ bytes: 1e6, events: null, count: null });
+});
+
+test('a live frame whose data nests too deeply is shown without it, and ends nothing', () => {
+  const data = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+  const text = Buffer.from(`{"type":"message","channel":"room:1","position":"p","event":"wave","data":${data}}`);
+  const line = JSON.parse(jsonOf(lineOf('p', text.length, text, true))) as unknown;
+  expect(line).toMatchObject({ event: 'wave', count: 1, events: null });
 });
 
 test('a live frame shows numbers with their digits', () => {

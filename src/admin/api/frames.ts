@@ -46,7 +46,7 @@ export class FrameStreams {
       if (now >= endsAt) lines.push({ kind: 'end', reason: 'the stream is ten minutes old' });
       if (lines.length === 0) return;
       sentAt = now;
-      response.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+      response.write(lines.map(jsonOf).join(''));
       if (now >= endsAt) response.end();
     };
     const timer = setInterval(poll, POLL_MS);
@@ -56,6 +56,16 @@ export class FrameStreams {
       this.#open.delete(response);
     });
     poll();
+  }
+}
+
+/** Returns a line as JSON. Data that nests too deeply for JSON.stringify is not shown. */
+export function jsonOf(line: FrameLine): string {
+  try {
+    return `${JSON.stringify(line)}\n`;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return `${JSON.stringify({ ...line, events: null })}\n`;
   }
 }
 
