@@ -14,6 +14,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const SCHEMA = `
   create type mood as enum ('calm', 'it''s "odd"');
+  create type bare as ();
   create type place as (street text, no int, moods mood[]);
   create domain email as text check (value like '%@%');
   create domain required as int not null;
@@ -24,7 +25,8 @@ const SCHEMA = `
     born date, seen timestamptz not null, naive timestamp, clock time, span interval, identity uuid not null,
     bytes bytea, doc json, docb jsonb not null, price money, tags text[] not null, grid int[][], moods mood[],
     mood mood not null, home place, homes place[], mail email not null, number required, period int4range,
-    periods int4multirange, address inet, object oid, vector tsvector, flags bit(3), net mesh, "odd name" int, "quo'te" text
+    periods int4multirange, address inet, object oid, vector tsvector, flags bit(3), net mesh, "odd name" int, "quo'te" text,
+    bare bare, bares bare[]
   );
   alter table everything replica identity full;
   create table tasks (id int primary key, project_id int not null, mood mood, title text not null, done bool);
@@ -47,9 +49,10 @@ const SCHEMA = `
 const FULL = `insert into everything values (1, 'a', 2, 3, 4, 5.50, 0.5, 1.5, true, 'n', 'v', 'abc', '2020-01-02', now(), now(),
   '10:11', '1 day', gen_random_uuid(), '\\x01', '{"a":[1]}', '[null]', 9.5, array['t', null], array[array[1], array[2]],
   array['calm', null]::mood[], 'it''s "odd"', row('s', 1, array['calm']::mood[])::place, array[row(null, 2, null)::place, null],
-  'a@b', 7, '[1,2)', '{[1,2)}', '10.0.0.1', 1234, 'a b', '101', '{{1},{2}}', 1, 'q'),
+  'a@b', 7, '[1,2)', '{[1,2)}', '10.0.0.1', 1234, 'a b', '101', '{{1},{2}}', 1, 'q',
+  row(), array[row()::bare, null]),
   (2, 'b', 2, null, null, 'NaN', '-Infinity', 'NaN', false, null, 'v', null, null, now(), null, null, null, gen_random_uuid(),
-  null, null, 'null', null, '{}', null, null, 'calm', null, null, 'a@b', 8, null, null, null, null, null, null, null, null, null)`;
+  null, null, 'null', null, '{}', null, null, 'calm', null, null, 'a@b', 8, null, null, null, null, null, null, null, null, null, null, null)`;
 
 const APP = `
 import { channelName, connect, type ValuesOf, type RowOf } from '@sno-realtime/sno/client';

@@ -50,8 +50,9 @@ const QUERY = `
   select coalesce(json_agg(found), '[]')::text as types from (select t.oid::int8 as oid, t.typtype::text as kind, t.typbasetype::int8 as base, t.typndims as dimensions,
     case when t.typsubscript::text like '%array_subscript_handler' and t.typlen = -1 then t.typelem::int8 end as element,
     (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = t.oid) as labels,
-    (select json_agg(json_build_object('name', attname, 'type', atttypid::int8, 'dimensions', attndims) order by attnum)
-     from pg_attribute where t.typtype = 'c' and attrelid = t.typrelid and attnum > 0 and not attisdropped) as attributes,
+    case when t.typtype = 'c' then (
+      select coalesce(json_agg(json_build_object('name', attname, 'type', atttypid::int8, 'dimensions', attndims) order by attnum), '[]')
+      from pg_attribute where attrelid = t.typrelid and attnum > 0 and not attisdropped) end as attributes,
     t.typnotnull as "isNotNull",
     t.oid >= 16384 and exists (select from pg_cast
       where castsource = t.oid and casttarget = 'json'::regtype and castfunc <> 0) as "castsToJson"
@@ -89,7 +90,7 @@ export class JsonTypes {
       const members = type.attributes.map(
         ({ name, type: of, dimensions: depth }) => `${propertyOf(name)}: ${orNull(this.valueOf(of, depth))}`,
       );
-      return `{ ${members.join('; ')} }`;
+      return members.length === 0 ? 'Record<string, never>' : `{ ${members.join('; ')} }`;
     }
     if (type.castsToJson) return 'Json';
     return type.labels === null ? 'string' : type.labels.map((label) => literalOf(label)).join(' | ');
