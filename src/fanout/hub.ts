@@ -150,6 +150,11 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return this.#channels.get(channel)?.all;
   }
 
+  /** How many bytes of events that arrive together should be flushed at once, at most. */
+  get burstBytes(): number {
+    return this.outbound.burstBytes(this.#feeds.size);
+  }
+
   attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): SocketFeed {
     const feed = new SocketFeed(this, socket, this.#groups.of(encoding), observer);
     this.#feeds.add(feed);

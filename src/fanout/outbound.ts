@@ -17,6 +17,9 @@ const SOCKETS_MIN = 500;
  * currently accept no more share `totalBytesMax` equally. So the more clients stall, the sooner
  * each of them falls behind.
  */
+const BURST_BYTES_MIN = 64 * 1024;
+const BURST_BYTES_MAX = 256 * 1024;
+
 export class OutboundBudget {
   readonly cork: Cork;
   readonly #bytesMax: number;
@@ -57,6 +60,15 @@ export class OutboundBudget {
   /** Maximum bytes of catch-up written to a socket at once. */
   get segmentBytes(): number {
     return Math.min(this.#sliceBytes, this.#bytesMax);
+  }
+
+  /**
+   * Bytes of events that should be written to each of so many sockets at once, at most: few large
+   * pieces cost less than many, but all sockets together should not get more than they may hold.
+   */
+  burstBytes(sockets: number): number {
+    const share = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, sockets));
+    return Math.max(BURST_BYTES_MIN, Math.min(BURST_BYTES_MAX, share));
   }
 
   /** Number of sockets that currently accept no more. */

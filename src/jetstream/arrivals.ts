@@ -4,38 +4,41 @@
  * to send what was flushed before they get more.
  */
 
-/** Bytes of steps after which they are flushed, although more messages are announced. */
-const JOINED_BYTES_MAX = 65_536;
+/** Bytes of steps after which sockets get a turn of the event loop. */
+const TURN_BYTES_MAX = 256 * 1024;
 /** Maximum time that steps wait for announced messages, in ms. */
 const WAIT_MS_MAX = 10;
 
 export class Arrivals {
   readonly #pass: () => void;
+  readonly #bytesMax: () => number;
   #bytes = 0;
   #hasSome = false;
-  #isTurnOver = false;
+  #turnBytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(pass: () => void) {
+  /**
+   * `bytesMax`: bytes of steps after which they are flushed, although more messages are announced.
+   */
+  constructor(pass: () => void, bytesMax: () => number) {
     this.#pass = pass;
+    this.#bytesMax = bytesMax;
   }
 
   /** Call when steps with this many bytes have been applied. */
   add(bytes: number): void {
     this.#bytes += bytes;
     this.#hasSome = true;
-    if (this.#bytes < JOINED_BYTES_MAX) return;
-    this.#isTurnOver = true;
-    this.pass();
+    this.#turnBytes += bytes;
+    if (this.#bytes >= this.#bytesMax()) this.pass();
   }
 
-  /** Whether JOINED_BYTES_MAX were flushed in this turn. */
   get isTurnOver(): boolean {
-    return this.#isTurnOver;
+    return this.#turnBytes >= TURN_BYTES_MAX;
   }
 
   beginTurn(): void {
-    this.#isTurnOver = false;
+    this.#turnBytes = 0;
   }
 
   /** Call when a message has been applied. The server announced that `pending` messages follow. */

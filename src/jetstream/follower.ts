@@ -29,6 +29,8 @@ import type { ReceivedMessage } from './stream-message.ts';
 
 /** Receives the steps. */
 export interface FollowedSteps extends StepReceiver {
+  /** How many bytes of events that arrive together should be flushed at once, at most. */
+  readonly burstBytes: number;
   /** All steps that arrived together have been applied. */
   flush(): void;
 }
@@ -119,7 +121,10 @@ export class StreamFollowing {
 
   constructor(options: StreamFollowingOptions) {
     this.#options = options;
-    this.#arrivals = new Arrivals(() => options.steps.flush());
+    this.#arrivals = new Arrivals(
+      () => options.steps.flush(),
+      () => options.steps.burstBytes,
+    );
     this.#turns = new StepTurns<ArrivedSteps>({
       begin: (steps) => this.#begin(steps),
       ended: ({ pending }, hasMore) => this.#arrivals.endMessage(hasMore ? 1 : pending),

@@ -60,6 +60,10 @@ export class GatewayFollower implements FollowedSteps {
     this.#gateways?.setKnown(isKnown);
   }
 
+  get burstBytes(): number {
+    return this.#gateways?.burstBytes ?? 0;
+  }
+
   flush(): void {
     this.#gateways?.flush();
   }

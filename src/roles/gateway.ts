@@ -336,6 +336,10 @@ export class GatewayRole implements Gateways {
     this.#channels.setKnown(isKnown);
   }
 
+  get burstBytes(): number {
+    return this.hub.burstBytes;
+  }
+
   flush(): void {
     this.#pace.flush();
   }

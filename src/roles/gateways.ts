@@ -6,6 +6,8 @@ import type { AskGateways } from './inspect/questions.ts';
 import type { WorkerView } from './inspect/view.ts';
 
 export interface Gateways extends StreamFollower {
+  /** How many bytes of events that arrive together should be flushed at once, at most. */
+  readonly burstBytes: number;
   /** Whether the channel is subscribed or in a journal. */
   knows(channel: string): boolean;
   /**

@@ -64,6 +64,8 @@ export interface WorkerPoolOptions {
 }
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url));
+/** Bytes of events that are passed to the workers together. */
+const BURST_BYTES = 64 * 1024;
 /** Maximum bytes of a message to a worker: small, so that progress in a large commit shows. */
 const MESSAGE_BYTES_MAX = 1024 ** 2;
 const CHECK_MS = 1_000;
@@ -237,6 +239,10 @@ export class WorkerPool implements Gateways {
 
   setKnown(isKnown: boolean): void {
     this.#steps.setKnown(isKnown);
+  }
+
+  get burstBytes(): number {
+    return BURST_BYTES;
   }
 
   flush(): void {

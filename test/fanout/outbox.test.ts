@@ -175,3 +175,12 @@ test('the more sockets are blocked, the smaller the slices of catch-up; together
     expect(rig.hub.outboundBytes).toBeGreaterThan(0.4 * Math.min(bound, count * SLICE_BYTES));
   }
 });
+
+test('a burst is written in pieces that all sockets together may hold, from 64 to 256 kB', () => {
+  const budget = new OutboundBudget(1 << 20, 256 * 1024 ** 2);
+  const KB = 1024;
+  expect([0, 1, 1_024, 2_048, 4_096, 100_000].map((sockets) => budget.burstBytes(sockets) / KB)).toEqual([
+    256, 256, 256, 128, 64, 64,
+  ]);
+  expect(new OutboundBudget(100 * KB).burstBytes(1_000_000)).toBe(100 * KB);
+});

@@ -7,7 +7,10 @@ let arrivals: Arrivals;
 beforeEach(() => {
   vi.useFakeTimers();
   passed = 0;
-  arrivals = new Arrivals(() => passed++);
+  arrivals = new Arrivals(
+    () => passed++,
+    () => 64 * 1024,
+  );
 });
 afterEach(() => {
   vi.useRealTimers();

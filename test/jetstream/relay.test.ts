@@ -148,6 +148,7 @@ function follow(relay: Relay, instead: Partial<FollowedRelay> = {}): Followed {
     stream: 'S',
     installation: new Installation(async () => OURS),
     steps: {
+      burstBytes: 0,
       moveTo: ({ sequence }) => followed.counts.push(sequence),
       begin: nothing,
       append: nothing,

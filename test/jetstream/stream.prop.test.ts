@@ -233,6 +233,7 @@ function write(builder: CommitBuilder, index: number, rows: Commit): boolean {
 /** The rows that a follower gets, by channel, and its resets. */
 class Rows implements FollowedSteps {
   readonly rows: Record<string, string[]> = { 'a:0': [], 'a:1': [] };
+  readonly burstBytes = 1_000;
   resets = 0;
   sequence = 0;
   lsn = 0;

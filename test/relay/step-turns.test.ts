@@ -47,7 +47,10 @@ class Applied {
   #number = 0;
 
   constructor() {
-    const arrivals = new Arrivals(() => undefined);
+    const arrivals = new Arrivals(
+      () => undefined,
+      () => 64 * KB,
+    );
     const note = (step: string) => {
       if (step === this.failsAt) throw new Error(step);
       this.turns.at(-1)?.push(step);
@@ -98,8 +101,8 @@ const numbered = (messages: readonly (readonly (number | 'define')[])[]): Step[]
 };
 const nameOf = (step: Step) => ('define' in step ? `define ${step.define}` : `append ${step.append}`);
 
-test('all steps are applied once and in order, some 64 kB in a turn, and only batches are separated', async () => {
-  const step = fc.oneof(fc.constantFrom(100, 20 * KB, 70 * KB), fc.constant('define' as const));
+test('all steps are applied once and in order, some 256 kB in a turn, and only batches are separated', async () => {
+  const step = fc.oneof(fc.constantFrom(100, 80 * KB, 280 * KB), fc.constant('define' as const));
   const messages = fc.array(fc.array(step, { minLength: 1, maxLength: 12 }), { maxLength: 12 });
   await fc.assert(
     fc.asyncProperty(messages, async (sizes) => {
@@ -124,7 +127,7 @@ test('all steps are applied once and in order, some 64 kB in a turn, and only ba
 
 test('other work runs between the turns of one large message', async () => {
   const applied = new Applied();
-  applied.add(numbered([new Array<number>(64).fill(32 * KB)])[0] as Step[]);
+  applied.add(numbered([new Array<number>(64).fill(128 * KB)])[0] as Step[]);
   expect(applied.turns).toHaveLength(1);
   expect(applied.turns.flat()).toHaveLength(2);
   let others = 0;
@@ -139,7 +142,7 @@ test('other work runs between the turns of one large message', async () => {
 
 test('a message that was begun is applied whole when the others are dropped', async () => {
   const applied = new Applied();
-  const [first, second] = numbered([[70 * KB, 70 * KB, 'define', 70 * KB], [100]]) as [Step[], Step[]];
+  const [first, second] = numbered([[280 * KB, 280 * KB, 'define', 280 * KB], [100]]) as [Step[], Step[]];
   applied.add(first);
   applied.add(second);
   expect(applied.turns.flat()).toEqual(['append 1']);
@@ -154,7 +157,7 @@ test('a message that was begun is applied whole when the others are dropped', as
 test('a step that fails in a later turn is told once, and its message is not continued', async () => {
   const applied = new Applied();
   applied.failsAt = 'append 2';
-  applied.add(numbered([[70 * KB, 70 * KB, 70 * KB]])[0] as Step[]);
+  applied.add(numbered([[280 * KB, 280 * KB, 280 * KB]])[0] as Step[]);
   await afterOthers();
   await afterOthers();
   expect(applied.failures).toEqual([new Error('append 2')]);
