@@ -225,6 +225,46 @@ test('the data of a frame may be JSON text', () => {
   });
 });
 
+describe('members', () => {
+  const [ada, odd] = [
+    '{"id":"ada","info":{"name":"Ada \\"A\\"","n":12345678901234567890}}',
+    '{"id":"ö \\"x\\\\ ]}","info":{"list":[{"a":"}"}]}}',
+  ];
+  const told = (part: string) => {
+    const frames = framesIn(
+      encoding('presence-').unstored('presence', payloadOf(`{"type":"presence","channel":"room:7",${part}}`)),
+    );
+    for (const { channel } of frames) expect(channel).toBe('presence-room:7');
+    return frames.map(({ event, data }) => [event.replace('pusher_internal:', ''), data]);
+  };
+
+  test('come with the subscription, as a hash', () => {
+    const [[event, data] = []] = told(`"members":[${ada},${odd}]`);
+    expect(event).toBe('subscription_succeeded');
+    expect(JSON.parse(data ?? '')).toEqual({
+      presence: {
+        count: 2,
+        ids: ['ada', 'ö "x\\ ]}'],
+        hash: { ada: { name: 'Ada "A"', n: expect.any(Number) }, 'ö "x\\ ]}': { list: [{ a: '}' }] } },
+      },
+    });
+    expect(told('"members":[]')).toEqual([['subscription_succeeded', '{"presence":{"count":0,"ids":[],"hash":{}}}']]);
+  });
+
+  test('are added and removed, with the digits of the view', () => {
+    expect(told(`"joined":[${ada},${odd}]`)).toEqual([
+      ['member_added', '{"user_id":"ada","user_info":{"name":"Ada \\"A\\"","n":12345678901234567890}}'],
+      ['member_added', '{"user_id":"ö \\"x\\\\ ]}","user_info":{"list":[{"a":"}"}]}}'],
+    ]);
+    expect(told(`"left":[${ada}]`)).toEqual([['member_removed', '{"user_id":"ada"}']]);
+  });
+
+  test('may nest as deeply as their view has room', () => {
+    const deep = `{"id":"a","info":{"x":${'['.repeat(8_000)}${']'.repeat(8_000)}}}`;
+    for (const part of ['members', 'joined', 'left']) expect(told(`"${part}":[${deep}]`)).toHaveLength(1);
+  });
+});
+
 describe('the data of a client event', () => {
   const read = (data: string) => {
     const frame = readPusherFrame(Buffer.from(`{"event":"client-a","channel":"private-b"${data}}`));

@@ -14,7 +14,6 @@ import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
-import type { PresenceFrame } from '../../protocol.ts';
 import { type DeflatedOptions, FrameDeflater } from '../sno/encodings.ts';
 import { DeflatedPusher, type PlainForm } from './deflated.ts';
 import { FrameWriter, frameOf, headOf } from './frames.ts';
@@ -29,6 +28,12 @@ const ROWS = Buffer.from('"rows":[');
 const DATA_BYTES = ',"data":'.length;
 /** The place of an event's operation, behind `{"op":"`. */
 const OP_AT = '{"op":"'.length;
+/** What stands before a list of members, between a member's parts, and in Pusher's members. */
+const LIST = ':[';
+const ID_AT = '{"id":'.length;
+const INFO_BYTES = ',"info":'.length;
+const USER_ID = '{"user_id":';
+const USER_INFO = ',"user_info":';
 const OPEN = Buffer.from('{');
 /** Maximum bytes of a snapshot piece behind its rows. */
 const TAIL_BYTES_MAX = 64;
@@ -136,19 +141,51 @@ class PusherEncoding implements PlainForm {
     return NOTHING;
   }
 
+  /** Copies the text of each member's info: the app chooses how deeply it nests. */
   #presence(text: Buffer): Buffer {
-    const { channel, members, joined = [], left = [] } = JSON.parse(text.toString('utf8')) as PresenceFrame;
+    const channelAt = text.indexOf(CHANNEL) + CHANNEL.length;
+    const channelEnd = endOfString(text, channelAt);
+    const channel = JSON.parse(text.toString('utf8', channelAt, channelEnd)) as string;
     const name = nameOf(this.#prefix, channel, this.#isSpelled);
-    const frames = [
-      ...joined.map(({ id, info }) => frameOf(MEMBER_ADDED, { user_id: id, user_info: info }, name)),
-      ...left.map(({ id }) => frameOf(MEMBER_REMOVED, { user_id: id }, name)),
-    ];
-    if (members !== undefined) {
-      const hash = Object.fromEntries(members.map(({ id, info }) => [id, info]));
-      const presence = { count: members.length, ids: members.map(({ id }) => id), hash };
-      frames.unshift(frameOf(SUBSCRIPTION_SUCCEEDED, { presence }, name));
+    const partEnd = endOfString(text, channelEnd + 1);
+    const part = text.toString('latin1', channelEnd + 2, partEnd - 1);
+    const members = membersIn(text, partEnd + LIST.length);
+    if (part === 'members') return this.#memberList(text, members, name);
+    const isJoin = part === 'joined';
+    const head = headOf(isJoin ? MEMBER_ADDED : MEMBER_REMOVED, name);
+    const writer = this.#writer;
+    for (const { idAt, idEnd, infoAt, infoEnd } of members) {
+      writer.begin(head);
+      writer.text(USER_ID);
+      writer.data(text, idAt, idEnd);
+      if (isJoin) {
+        writer.text(USER_INFO);
+        writer.data(text, infoAt, infoEnd);
+      }
+      writer.text('}');
+      writer.end();
     }
-    return Buffer.concat(frames);
+    return writer.take();
+  }
+
+  #memberList(text: Buffer, members: readonly MemberPlace[], name: string): Buffer {
+    const writer = this.#writer;
+    writer.begin(headOf(SUBSCRIPTION_SUCCEEDED, name));
+    writer.text(`{"presence":{"count":${members.length},"ids":[`);
+    for (const [index, { idAt, idEnd }] of members.entries()) {
+      if (index > 0) writer.text(',');
+      writer.data(text, idAt, idEnd);
+    }
+    writer.text('],"hash":{');
+    for (const [index, { idAt, idEnd, infoAt, infoEnd }] of members.entries()) {
+      if (index > 0) writer.text(',');
+      writer.data(text, idAt, idEnd);
+      writer.text(':');
+      writer.data(text, infoAt, infoEnd);
+    }
+    writer.text('}}}');
+    writer.end();
+    return writer.take();
   }
 
   #changes(text: Buffer, first: number, name: string): Buffer {
@@ -184,6 +221,27 @@ class PusherEncoding implements PlainForm {
     writer.end();
     return writer.take();
   }
+}
+
+/** Where the text of a member has its id, with the quotes, and its info. */
+interface MemberPlace {
+  readonly idAt: number;
+  readonly idEnd: number;
+  readonly infoAt: number;
+  readonly infoEnd: number;
+}
+
+/** The members of a presence frame's list, which begins at `first`. */
+function membersIn(text: Buffer, first: number): readonly MemberPlace[] {
+  const places: MemberPlace[] = [];
+  for (let at = first; text[at] === OPEN_BRACE; ) {
+    const end = endOfObject(text, at);
+    const idAt = at + ID_AT;
+    const idEnd = endOfString(text, idAt);
+    places.push({ idAt, idEnd, infoAt: idEnd + INFO_BYTES, infoEnd: end - 1 });
+    at = text[end] === COMMA ? end + 1 : end;
+  }
+  return places;
 }
 
 /** The user that has sent a message. Undefined: no client has, or its token names no user. */

@@ -56,6 +56,12 @@ export class FrameWriter {
     this.#length = to;
   }
 
+  /** Adds a short part of the data. */
+  text(text: string): void {
+    const bytes = Buffer.from(text);
+    this.data(bytes, 0, bytes.length);
+  }
+
   end(): void {
     this.#reserve(END.length);
     const buffer = this.#buffer;
