@@ -145,7 +145,8 @@ export const ERRORS = {
   },
   relay_stream: {
     audience: 'operator',
-    cause: 'The stream in JetStream cannot be made, or another program made it with other properties.',
+    cause:
+      'The stream in JetStream cannot be made, or another program made it with other properties, or gave it a limit that Snö cannot keep.',
     hint: 'Choose another name with SNO_NATS_STREAM, delete that stream, or correct SNO_NATS_REPLICAS, which cannot exceed the number of servers.',
   },
   relay_stream_lost: {

@@ -7,6 +7,7 @@ import { SnoError } from '../errors.ts';
 const WRONG_LAST_SEQUENCE = 10_071;
 const FULL: ReadonlySet<number> = new Set([10_047, 10_077, 10_023, 10_028]);
 const CONFIGURATION: ReadonlySet<number> = new Set([10_052, 10_058, 10_065, 10_074, 10_025, 10_005]);
+const TOO_LARGE = 10_054;
 const NOT_ALLOWED: ReadonlySet<number> = new Set([10_035, 10_039, 10_076]);
 
 export function isWrongLastSequence(error: unknown): boolean {
@@ -22,6 +23,10 @@ export function relayFault(error: unknown, stream: string): SnoError {
     const text = `the stream ${stream}: ${message} (${error.code})`;
     if (FULL.has(error.code)) return new SnoError('relay_full', text, { cause: error });
     if (NOT_ALLOWED.has(error.code)) return new SnoError('relay_refused', text, { cause: error });
+    if (error.code === TOO_LARGE) {
+      const hint = `Set max_msg_size of the stream ${stream} to -1: nats stream edit ${stream} --max-msg-size=-1. Snö goes on by itself.`;
+      return new SnoError('relay_stream', text, { hint, cause: error });
+    }
     if (CONFIGURATION.has(error.code)) return new SnoError('relay_stream', text, { cause: error });
     return new SnoError('relay_unreachable', text, { cause: error });
   }

@@ -73,6 +73,7 @@ export class StoredStream {
       num_replicas: replicas,
       max_age: nanos(maxAgeMs),
       max_bytes: maxBytes,
+      max_msg_size: -1,
       duplicate_window: nanos(Math.min(DUPLICATES_MS, maxAgeMs)),
       // A direct read may be stale.
       allow_direct: false,
@@ -91,9 +92,8 @@ export class StoredStream {
         return;
       }
       refuseForeign(found, wanted);
-      const { max_age, max_bytes, num_replicas, discard } = found.config;
-      const isFit = max_age === wanted.max_age && max_bytes === maxBytes && num_replicas === replicas;
-      if (isFit && discard === wanted.discard) return;
+      const names = ['max_age', 'max_bytes', 'num_replicas', 'discard', 'max_msg_size'] as const;
+      if (names.every((name) => found.config[name] === wanted[name])) return;
       await this.#fit(wanted);
     } catch (error) {
       throw relayFault(error, stream);

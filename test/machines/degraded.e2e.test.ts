@@ -168,6 +168,26 @@ test('the stream takes no more: the log names it with its hint, nothing is lost,
   await until(async () => (await ready()).status === 200, 'it is ready again');
 });
 
+test('max_msg_size of the stream is below a message: the log names it, a restart corrects it, and nothing is lost', async () => {
+  const { position } = await client.wait(`row ${await insert()}`, 0, ({ events }) => events !== undefined);
+  const logged = here.service.log.length;
+  await manager((jsm) => jsm.streams.update('SNO', { max_msg_size: 4_096 }));
+  await insert('w'.repeat(10_000));
+  const refused = await until(
+    () => here.service.log.slice(logged).find(({ msg }) => msg.includes('10054')),
+    'the log names the refusal',
+  );
+  expect(refused).toMatchObject({ code: 'relay_stream', hint: expect.stringContaining('--max-msg-size=-1') });
+  await here.service.kill();
+  await here.service.restart();
+  expect(await manager(async (jsm) => (await jsm.streams.info('SNO')).config.max_msg_size)).toBe(-1);
+  client.cut();
+  client = await here.client();
+  expect(await client.subscribe('room:a', { since: position as string })).toMatchObject({ recovered: true });
+  first = ids;
+  await expectAll();
+});
+
 test('max_payload is lowered below what waits: large commits are cut smaller', async () => {
   await insert('y'.repeat(500_000));
   await nats.reconfigure({ ...users('right'), max_payload: 65_536 });
