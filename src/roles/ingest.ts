@@ -172,9 +172,9 @@ export class IngestRole implements BacklogSource {
     return Math.max(0, end - this.head.head.lsn);
   }
 
-  /** Time since something arrived from Postgres, in ms. */
-  get silenceMs(): number {
-    return this.#stream.silenceMs;
+  /** Time since something arrived from Postgres, or since it was known to decode the WAL, in ms. */
+  get stalledMs(): number {
+    return this.#stream.stalledMs;
   }
 
   /** Why commits do not arrive. Undefined: they do. */

@@ -3,8 +3,9 @@
  *
  * The process that holds the slot reads. Another process takes the slot if it is free. It also
  * takes the slot if its holder has published nothing for TAKEOVER_MS: then the holder is stopped,
- * or cut off from NATS or from Postgres. A wrong decision loses nothing: the stream takes the
- * messages of one publisher only, and stops the other.
+ * or cut off from NATS or from Postgres. A holder that has just taken the slot has START_MS. A
+ * wrong decision loses nothing: the stream takes the messages of one publisher only, and stops the
+ * other.
  *
  * A term is the time during which this process reads and publishes. It ends with the first fault.
  * The next term continues from what the stream has.
@@ -32,11 +33,19 @@ export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
 
 /** How long the holder of the slot may publish nothing before another process takes it, in ms. */
 const TAKEOVER_MS = 5_000;
+/**
+ * The same for a holder that has published nothing since it took the slot, in ms: it reads the
+ * catalogs first. Otherwise processes that start slowly would end each other in turns.
+ */
+const START_MS = 15_000;
 const UNPUBLISHED_MS_MAX = 5_000;
 /** A foreign stream is taken when it was silent for SNO_RELAY_SILENCE_SECONDS times this. */
 const FOREIGN_SILENCES = 4;
-/** Maximum silence of Postgres during which followers are told that the WAL is read, in ms. */
-const SILENT_MS = 4_000;
+/**
+ * How long Postgres may neither send anything nor decode while followers are told that the WAL is
+ * read, in ms.
+ */
+const STALLED_MS = 4_000;
 const QUIET_MS = 1_500;
 const LOOK_MS = 500;
 /** Number of failures after which the pauses do not grow further. */
@@ -73,6 +82,8 @@ export class IngestStandby {
   #sequence = 0;
   /** The newest sequence of the stream that was seen, and since when. */
   #seen = { sequence: -1, since: 0 };
+  /** The holder of the slot, and the newest sequence of the stream when it was first seen. */
+  #holder: { readonly pid: string; readonly since: number; readonly sequence: number } | undefined;
   #terms = 0;
   #logged = '';
   /** Why this process cannot publish in the stream. Undefined: it can, or another one does. */
@@ -145,18 +156,23 @@ export class IngestStandby {
     const sequence = bounds?.last ?? 0;
     const now = steadyNow();
     if (this.#seen.sequence !== sequence) this.#seen = { sequence, since: now };
-    if (holder === undefined) return this.#mayTakeStream(now - this.#seen.since);
+    if (holder === undefined) {
+      this.#holder = undefined;
+      return this.#mayTakeStream(now - this.#seen.since);
+    }
+    if (this.#holder?.pid !== holder.pid) this.#holder = { pid: holder.pid, since: now, sequence };
     this.#refusal = undefined;
     // If nothing was ever published, the holder may be a Snö without NATS.
     if (sequence === 0 || !holder.isSno) {
       this.#logOnce(new SnoError('slot_in_use', `slot ${settings.SNO_SLOT} is in use by ${holder.text}`));
       return false;
     }
-    if (now - this.#seen.since < TAKEOVER_MS) return false;
+    const silentMs = now - Math.max(this.#seen.since, this.#holder.since);
+    if (silentMs < (sequence === this.#holder.sequence ? START_MS : TAKEOVER_MS)) return false;
     logger.warn(
       {
         pid: holder.pid,
-        silentMs: Math.round(now - this.#seen.since),
+        silentMs: Math.round(silentMs),
         hint: 'See why that process hangs or is cut off from NATS.',
       },
       `the process that holds the slot publishes nothing: its connection to Postgres is ended, and this process takes the slot`,
@@ -230,7 +246,7 @@ export class IngestStandby {
       stateEveryMs: Math.min(STATE_EVERY_MS, settings.SNO_NATS_MAX_AGE_SECONDS * 250),
       now: steadyNow,
       logger,
-      isStreaming: () => ingest.unready === undefined && ingest.silenceMs < SILENT_MS,
+      isStreaming: () => ingest.unready === undefined && ingest.stalledMs < STALLED_MS,
       hold: () => ingest.hold('relay'),
       release: () => ingest.release('relay'),
       onPublished: (bytes) => metrics.relayPublishedBytes.inc(bytes),
@@ -259,6 +275,7 @@ export class IngestStandby {
       this.#ingest = undefined;
       this.#publisher = undefined;
       this.#seen = { sequence: -1, since: 0 };
+      this.#holder = undefined;
       metrics.observe(NOTHING_READ);
     }
   }

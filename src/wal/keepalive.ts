@@ -2,6 +2,9 @@
  * Keeps one replication connection alive. It reports to the server what has been read and which WAL
  * the server may drop. It replies when the server asks. If nothing arrives, it asks the server for
  * a reply, and closes the connection if none comes.
+ *
+ * A walsender that decodes much of which it sends nothing does not reply meanwhile: up to half of
+ * wal_sender_timeout, or longer. So the server is asked over another connection whether it decodes.
  */
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -21,6 +24,8 @@ export interface KeepaliveSenderOptions {
   readonly walSenderTimeoutMs: number;
   /** How long the server may be silent before it is asked for a reply, in ms. */
   readonly quietMs?: number;
+  /** Asks the server whether its walsender decodes now. Rejects if the server does not answer. */
+  readonly isDecoding?: () => Promise<boolean>;
 }
 
 /** Maximum time between two checks for news to report to the server, in ms. */
@@ -33,8 +38,8 @@ const BEATS_IN_TIMEOUT = 4;
 /** How long the server may be silent before it is asked for a reply, in ms. */
 export const QUIET_MS = 10_000;
 /**
- * How long the server may be silent, although asked for a reply, before the connection counts as
- * dead, in ms.
+ * How long the server may be silent, although asked for a reply and not decoding, before the
+ * connection counts as dead, in ms.
  */
 const SILENCE_MAX_MS = 60_000;
 /**
@@ -54,6 +59,9 @@ export class KeepaliveSender {
   #isPaused = false;
   #sentAt = 0;
   #heardAt = 0;
+  /** When the walsender was last known to decode. */
+  #decodedAt = Number.NEGATIVE_INFINITY;
+  #isAskingDecoding = false;
   #askedAt = Number.NEGATIVE_INFINITY;
   #askedAtOnce = 0;
   #written: Lsn = 0;
@@ -87,6 +95,11 @@ export class KeepaliveSender {
   /** Time since something arrived, in ms. 0 while the socket is paused. */
   get silenceMs(): number {
     return this.#isPaused ? 0 : this.#options.now() - this.#heardAt;
+  }
+
+  /** Time since something arrived, or since the walsender was known to decode, in ms. */
+  get stalledMs(): number {
+    return Math.min(this.silenceMs, this.#options.now() - this.#decodedAt);
   }
 
   /** Call when something arrived. */
@@ -125,7 +138,7 @@ export class KeepaliveSender {
   #tick(): void {
     const { acknowledger, now, fail } = this.#options;
     const silentMs = this.silenceMs;
-    if (silentMs > SILENCE_MAX_MS) {
+    if (this.stalledMs > SILENCE_MAX_MS) {
       fail(new SnoError('database_unreachable', `Postgres has sent nothing for ${Math.round(silentMs)} ms`));
       return;
     }
@@ -134,5 +147,15 @@ export class KeepaliveSender {
     const isNews =
       this.#isReady && (acknowledger.flushed() !== this.#flushed || acknowledger.written() !== this.#written);
     if (isQuiet || isIdle || isNews || this.#isPaused) this.beat(isQuiet);
+    if (isQuiet) void this.#askDecoding();
+  }
+
+  async #askDecoding(): Promise<void> {
+    const { isDecoding, now } = this.#options;
+    if (isDecoding === undefined || this.#isAskingDecoding) return;
+    this.#isAskingDecoding = true;
+    const askedAt = now();
+    if (await isDecoding().catch(() => false)) this.#decodedAt = askedAt;
+    this.#isAskingDecoding = false;
   }
 }

@@ -19,7 +19,7 @@ import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
 import { ReadThrottle } from './throttle.ts';
 import { Impasse } from './undecodable/impasse.ts';
-import { leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
+import { isDecoding, leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -111,6 +111,11 @@ export class ReplicationStream implements WalSource {
   /** Time since something arrived from the server, in ms. */
   get silenceMs(): number {
     return this.#keepaliveSender?.silenceMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Time since something arrived, or since Postgres was known to decode the WAL, in ms. */
+  get stalledMs(): number {
+    return this.#keepaliveSender?.stalledMs ?? Number.POSITIVE_INFINITY;
   }
 
   get serverEnd(): Lsn {
@@ -258,6 +263,7 @@ export class ReplicationStream implements WalSource {
         send,
         fail,
         walSenderTimeoutMs,
+        isDecoding: () => isDecoding(pool, pid),
         ...(this.#options.quietMs === undefined ? {} : { quietMs: this.#options.quietMs }),
       });
       this.#keepaliveSender = keepaliveSender;

@@ -27,6 +27,18 @@ export async function meetWalsender(client: pg.Client, tcpUserTimeoutMs: number)
   return { pid, tcpUserTimeoutMs: Number(tcp), walSenderTimeoutMs: Number(wal) };
 }
 
+/**
+ * A walsender that decodes runs, or waits for a disk or a lock. Otherwise it waits for WAL, or for
+ * its client.
+ */
+const DECODING = `
+  select from pg_stat_activity where pid = $1 and coalesce(wait_event_type, '') not in ('Activity', 'Client')`;
+
+/** Whether the walsender decodes now. Rejects if the server does not answer. */
+export async function isDecoding(pool: Pick<pg.ClientBase, 'query'>, pid: string): Promise<boolean> {
+  return (await pool.query(DECODING, [pid])).rowCount === 1;
+}
+
 /** Closes the connection in order, and waits until the server has closed: then the slot is free. */
 export async function leave(connection: ReplicationConnection): Promise<void> {
   const { stream } = connection;

@@ -12,7 +12,7 @@ afterEach(() => {
 });
 
 /** A keepalive sender, the statuses that it sent, and its reasons for ending the connection. */
-function beating(walSenderTimeoutMs = 60_000) {
+function beating(walSenderTimeoutMs = 60_000, isDecoding?: () => Promise<boolean>) {
   const sent: { written: number; flushed: number; asksReply: boolean }[] = [];
   const failures: SnoError[] = [];
   const positions = { written: 100, flushed: 50 };
@@ -23,6 +23,7 @@ function beating(walSenderTimeoutMs = 60_000) {
       sent.push({ written: readLsn(packet, 1), flushed: readLsn(packet, 9), asksReply: packet[33] === 1 }),
     fail: (error) => failures.push(error),
     walSenderTimeoutMs,
+    ...(isDecoding === undefined ? {} : { isDecoding }),
   });
   keepaliveSender.start();
   return { keepaliveSender, sent, failures, positions };
@@ -75,6 +76,24 @@ test('ends a connection that stays silent even then', () => {
   pass(59);
   expect(failures).toEqual([]);
   pass(3);
+  expect(failures[0]).toMatchObject({ code: 'database_unreachable' });
+  keepaliveSender.stop();
+});
+
+test('keeps a connection whose walsender decodes, and ends it when the walsender has been idle for long', async () => {
+  let answer = async () => true;
+  const { keepaliveSender, failures } = beating(60_000, () => answer());
+  keepaliveSender.ready();
+  await vi.advanceTimersByTimeAsync(300_000);
+  expect(failures).toEqual([]);
+  expect(keepaliveSender.silenceMs).toBe(300_000);
+  expect(keepaliveSender.stalledMs).toBeLessThan(2_000);
+  answer = () => Promise.reject(new Error('Postgres does not answer'));
+  await vi.advanceTimersByTimeAsync(30_000);
+  answer = async () => false;
+  await vi.advanceTimersByTimeAsync(29_000);
+  expect(failures).toEqual([]);
+  await vi.advanceTimersByTimeAsync(3_000);
   expect(failures[0]).toMatchObject({ code: 'database_unreachable' });
   keepaliveSender.stop();
 });
