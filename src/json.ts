@@ -55,6 +55,26 @@ export function memberText(object: Buffer, name: string): Buffer | undefined {
   return isObject && scanner.atEnd() ? found : undefined;
 }
 
+/**
+ * Maximum nesting of what clients show one another: the data of sends, and members. Apps and
+ * pusher-js pass it to JSON.stringify, which fails at some thousand levels.
+ */
+export const SHOWN_DEPTH_MAX = 500;
+
+/** Whether JSON text nests arrays and objects more deeply than SHOWN_DEPTH_MAX. */
+export function nestsTooDeeply(json: Buffer): boolean {
+  let depth = 0;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === QUOTE) {
+      for (at++; at < json.length && json[at] !== QUOTE; at++) if (json[at] === BACKSLASH) at++;
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      if (++depth > SHOWN_DEPTH_MAX) return true;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--;
+  }
+  return false;
+}
+
 /** Receives the places of a member's name, with its quotes, and of its value. */
 type OnMember = (keyStart: number, keyEnd: number, start: number, end: number) => void;
 

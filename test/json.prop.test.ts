@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareJsonb, containsJsonb } from '../src/channels/values/jsonb.ts';
 import { RowError } from '../src/channels/values/row-error.ts';
-import { isJson, memberText } from '../src/json.ts';
+import { isJson, memberText, nestsTooDeeply } from '../src/json.ts';
 
 const FORMS = [
   ['[', ']'],
@@ -64,6 +64,12 @@ test("a member's text is that of its last value", () => {
   );
 });
 
+test('brackets in texts are no nesting', () => {
+  const brackets = '[{'.repeat(600);
+  expect(nestsTooDeeply(Buffer.from(JSON.stringify({ text: `"\\" ${brackets}`, list: [brackets] })))).toBe(false);
+  expect(nestsTooDeeply(Buffer.from(JSON.stringify(Array.from({ length: 2_000 }, () => [{}]))))).toBe(false);
+});
+
 describe.each(FORMS)('values nested by %s', (...form) => {
   test('are read up to 6,400 levels, however small the stack is, and refused beyond', () => {
     expect(isValid(nested(6_400, form))).toBe(true);
@@ -71,6 +77,11 @@ describe.each(FORMS)('values nested by %s', (...form) => {
     expect(isValid(nested(1_000_000, form))).toBe(false);
     const inside = nested(6_000, form);
     expect(memberText(Buffer.from(`{"data":${inside}}`), 'data')?.toString()).toBe(inside);
+  });
+
+  test('are shown to other clients up to 500 levels', () => {
+    expect(nestsTooDeeply(Buffer.from(nested(500, form)))).toBe(false);
+    expect(nestsTooDeeply(Buffer.from(nested(501, form)))).toBe(true);
   });
 
   test('are compared at any depth', () => {

@@ -51,6 +51,7 @@ const FILLINGS = [
   'this.#services.framesPerSecondMax',
   'sendsPerSecondMax',
   'DATA_BYTES_MAX',
+  'SHOWN_DEPTH_MAX',
 ];
 
 test("messages contain only the client's own words, limits and names of claims", () => {

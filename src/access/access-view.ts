@@ -8,6 +8,7 @@ import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts
 import { isInput } from '../channels/values/value-text.ts';
 import type { Settings } from '../config/settings.ts';
 import { ERRORS, SnoError } from '../errors.ts';
+import { nestsTooDeeply, SHOWN_DEPTH_MAX } from '../json.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createParsingPool } from '../postgres/connect.ts';
@@ -150,9 +151,13 @@ export class ViewAccess implements Access, Rights {
       const answer = await this.#ask(presence, values, claims, address);
       if (answer === undefined) return presenceRefusal('presence_denied', channel);
       const [id, info] = answer as readonly [string, string];
-      if (Buffer.byteLength(info) <= INFO_BYTES_MAX) return { id, info };
+      const isLarge = Buffer.byteLength(info) > INFO_BYTES_MAX;
+      if (!isLarge && !nestsTooDeeply(Buffer.from(info))) return { id, info };
       this.#logLargeMember(channel);
-      return presenceRefusal('presence_denied', channel, `what is shown of it has more than ${INFO_BYTES_MAX} bytes`);
+      const fault = isLarge
+        ? `has more than ${INFO_BYTES_MAX} bytes`
+        : `nests more than ${SHOWN_DEPTH_MAX} levels deep`;
+      return presenceRefusal('presence_denied', channel, `what is shown of it ${fault}`);
     } catch (error) {
       if (queryFault(error) !== 'view') return this.#unanswered(channel, error);
       this.#logBroken('channel_presence', channel, error as pg.DatabaseError);
@@ -224,8 +229,8 @@ export class ViewAccess implements Access, Rights {
     const view = `channel_presence."${pattern.text}"`;
     this.#once(`large member of ${view}`, () =>
       this.#logger.error(
-        { view, channel: name, bytesMax: INFO_BYTES_MAX, hint: 'Show less of a member.' },
-        'a row of the presence view is too large, so Snö refuses the member',
+        { view, channel: name, bytesMax: INFO_BYTES_MAX, depthMax: SHOWN_DEPTH_MAX, hint: 'Show less of a member.' },
+        'a row of the presence view is too large or nests too deeply, so Snö refuses the member',
       ),
     );
   }

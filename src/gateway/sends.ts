@@ -9,6 +9,7 @@ import { isEventName } from '../channels/published.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
+import { nestsTooDeeply, SHOWN_DEPTH_MAX } from '../json.ts';
 import type { ChannelResolver } from './channel-resolver.ts';
 import type { Limits } from './limits.ts';
 import { Rate } from './rate.ts';
@@ -100,9 +101,12 @@ export class Sends {
     }
     if (!isEventName(event))
       return new SnoError('send_invalid', 'the event must have 1 to 255 bytes without control characters');
-    if (data.length <= DATA_BYTES_MAX) return undefined;
-    limits.report('send_bytes', this.#sender.address);
-    return new SnoError('send_invalid', `the data is larger than ${DATA_BYTES_MAX} bytes`);
+    if (data.length > DATA_BYTES_MAX) {
+      limits.report('send_bytes', this.#sender.address);
+      return new SnoError('send_invalid', `the data is larger than ${DATA_BYTES_MAX} bytes`);
+    }
+    if (!nestsTooDeeply(data)) return undefined;
+    return new SnoError('send_invalid', `the data nests more than ${SHOWN_DEPTH_MAX} levels deep`);
   }
 
   /** Queries the view, then answers all sends that have arrived meanwhile. */

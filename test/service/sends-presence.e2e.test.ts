@@ -92,6 +92,9 @@ test('the send view decides, and a commit that takes the right away counts at on
   cy.cut();
 });
 
+/** Arrays within arrays. */
+const nested = (depth: number) => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`) as unknown;
+
 test('too many sends, and invalid ones, are refused; the connection stays', async () => {
   const dan = await enter(here.service, 'dan', {});
   const from = dan.frames.length;
@@ -108,6 +111,10 @@ test('too many sends, and invalid ones, are refused; the connection stays', asyn
   await eve.until('three refusals', () => eve.frames.filter(({ code }) => code === 'send_invalid').length === 3);
   eve.send({ type: 'send', channel: 'room:1', event: 'large', data: 'x'.repeat(65_536) });
   await eve.until('a fourth', () => eve.frames.filter(({ code }) => code === 'send_invalid').length === 4);
+  eve.send({ type: 'send', channel: 'room:1', event: 'deep', data: nested(501) });
+  await eve.until('a fifth', () => eve.frames.filter(({ code }) => code === 'send_invalid').length === 5);
+  eve.send({ type: 'send', channel: 'room:1', event: 'deep enough', data: nested(500) });
+  await ada.wait('what is allowed', 0, ({ event }) => event === 'deep enough');
   for (const limit of ['send_rate', 'send_bytes'])
     expect(await readMetric(here.service, `sno_limits_met_total{limit="${limit}"}`)).toBeGreaterThan(0);
   eve.send({ type: 'send', channel: 'room:1' });
@@ -159,6 +166,24 @@ test('a client that watches does not appear; the presence view decides which cli
   expect(await hidden.subscribe('plain:1', { presence: 'watch' })).toMatchObject({ code: 'presence_undeclared' });
   expect(await hidden.subscribe('room:1', { presence: 'watch' })).toMatchObject({ type: 'subscribed' });
   for (const client of [watcher, eve, hidden]) client.cut();
+});
+
+test('a member whose info nests too deeply, for apps that write it as JSON, does not appear', async () => {
+  const watcher = await enter(here.service, 'cy', { presence: 'watch' });
+  await here.query(
+    `create table profiles (sub text primary key, profile json); insert into profiles values ('fay', '{}')`,
+  );
+  await here.query(`create or replace view channel_presence."room:{room}" as
+    select m.room, m.sub, u.name, 12345678901234567890 as big, p.profile
+    from members m join users u using (sub) left join profiles p using (sub) where not m.hidden`);
+  const fay = await enter(here.service, 'fay');
+  await shows(watcher, 'ada', 'fay');
+  await here.query(`update profiles set profile = $1 where sub = 'fay'`, [JSON.stringify(nested(500))]);
+  await shows(watcher, 'ada');
+  await here.query(`update profiles set profile = $1 where sub = 'fay'`, [JSON.stringify(nested(499))]);
+  await shows(watcher, 'ada', 'fay');
+  for (const client of [watcher, fay]) client.cut();
+  await shows(ada, 'ada');
 });
 
 test('a client that waits to appear appears once the presence view has a row for it, inserted or moved there', async () => {

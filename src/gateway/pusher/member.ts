@@ -1,6 +1,7 @@
 /** Reads the member that a client appears as from the data that the app has signed. */
 import type { Member } from '../../access/access.ts';
 import { SnoError } from '../../errors.ts';
+import { nestsTooDeeply, SHOWN_DEPTH_MAX } from '../../json.ts';
 
 /** Maximum bytes of the data: every other client of the channel receives it. */
 const DATA_BYTES_MAX = 4_096;
@@ -19,7 +20,9 @@ export function memberIn(channelData: string | undefined): Member | SnoError {
   const { user_id: id, user_info: info = {} } = (data ?? {}) as Record<string, unknown>;
   if ((typeof id !== 'string' || id === '') && typeof id !== 'number') return invalid('channel_data has no user_id');
   if (typeof info !== 'object' || info === null || Array.isArray(info)) return invalid('user_info is not an object');
-  return { id: String(id), info: JSON.stringify(info) };
+  const text = JSON.stringify(info);
+  if (nestsTooDeeply(Buffer.from(text))) return invalid(`user_info nests more than ${SHOWN_DEPTH_MAX} levels deep`);
+  return { id: String(id), info: text };
 }
 
 /** Returns the text that a server library signs for a member. */
