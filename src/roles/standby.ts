@@ -158,7 +158,8 @@ export class IngestStandby {
     if (this.#seen.sequence !== sequence) this.#seen = { sequence, since: now };
     if (holder === undefined) {
       this.#holder = undefined;
-      return this.#mayTakeStream(now - this.#seen.since);
+      // The term that begins makes a stream that is missing.
+      return bounds === undefined || this.#mayTakeStream(now - this.#seen.since);
     }
     if (this.#holder?.pid !== holder.pid) this.#holder = { pid: holder.pid, since: now, sequence };
     this.#refusal = undefined;
