@@ -8,6 +8,9 @@ import type { Command } from './command.ts';
 import { describeError } from './report.ts';
 import { stopRequested } from './signals.ts';
 
+/** How long the process may take to end once everything has stopped, in ms. */
+const END_MS = 5_000;
+
 export const start: Command = {
   summary: 'run the service',
   usage: '[FLAGS]',
@@ -38,9 +41,17 @@ export const start: Command = {
       await service.stop();
     }
     logger.info('stopped');
+    setTimeout(() => endBug(logger), END_MS).unref();
     return 0;
   },
 };
+
+/** Ends the process although something that was not stopped still runs. */
+function endBug(logger: Logger): never {
+  const running = process.getActiveResourcesInfo();
+  logger.fatal({ running }, 'this is a bug, please report it: the service has stopped, but its process did not end');
+  process.exit(1);
+}
 
 /** Ends the process after a bug, since its state is unknown. */
 function die(logger: Logger, error: unknown): never {

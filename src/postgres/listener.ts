@@ -33,7 +33,9 @@ export class Listener {
     this.#options = options;
   }
 
-  /** Resolves when it listens. Throws a SnoError if the first connection fails. */
+  /**
+   * Resolves when it listens, or was stopped. Throws a SnoError if the first connection fails.
+   */
   async start(): Promise<void> {
     try {
       await this.#connect();
@@ -52,6 +54,7 @@ export class Listener {
   }
 
   async #connect(): Promise<void> {
+    if (this.#isStopped) return;
     const { url, channel, onNotification } = this.#options;
     const client = createClient(url, 'notify');
     client.on('error', (error) => this.#broken(client, error));
@@ -65,6 +68,8 @@ export class Listener {
       client.abandon();
       throw error;
     }
+    // `stop` did not know this connection
+    if (this.#isStopped) return client.abandon();
     this.#client = client;
     if (client.isPooled)
       this.#options.logger.warn(

@@ -42,6 +42,8 @@ import { createSlotStream } from './slot-stream.ts';
 
 const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
+const NEVER = new Promise<never>(() => undefined);
+
 export class IngestRole implements BacklogSource {
   readonly journal: MemoryJournal;
   /** The head of the stream. */
@@ -65,6 +67,7 @@ export class IngestRole implements BacklogSource {
   #generation: number | undefined;
   /** Whether the stream has ever reached the WAL's end as of the start. */
   #isCaughtUp = false;
+  #isStopped = false;
 
   constructor(options: IngestOptions) {
     const { settings, databaseUrl, pool, logger, relayed } = options;
@@ -193,15 +196,17 @@ export class IngestRole implements BacklogSource {
   }
 
   /**
-   * Starts the stream. Resolves when it has delivered everything committed before. Throws a
-   * SnoError if it cannot start.
+   * Starts the stream. Resolves when it has delivered everything committed before; never if `stop`
+   * is called before that. Throws a SnoError if it cannot start.
    */
   async start(): Promise<void> {
     await this.#stream.start();
+    if (this.#isStopped) return NEVER;
     this.#timers.push(setInterval(() => void this.#slotMonitor.check(), MEASURE_MS));
     this.#timers.push(setInterval(() => void this.#catalogWatch.check(), POLL_MS));
     await this.#slotMonitor.check();
     await this.#listener.start();
+    if (this.#isStopped) return NEVER;
     await new Promise<void>((resolve) => {
       this.#markers.expect(() => {
         this.#isCaughtUp = true;
@@ -228,6 +233,7 @@ export class IngestRole implements BacklogSource {
 
   async stop(): Promise<void> {
     const { running } = this.#options;
+    this.#isStopped = true;
     if (running.ingest === this) running.ingest = undefined;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     await this.#listener.stop();

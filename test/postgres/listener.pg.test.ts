@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLogger } from '../../src/logger.ts';
+import { Listener } from '../../src/postgres/listener.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await freshDatabase(VERSIONS[0]);
+});
+afterAll(async () => {
+  await database?.drop();
+});
+
+const listenerOf = () =>
+  new Listener({
+    url: database.url,
+    channel: 'told',
+    logger: createLogger('silent'),
+    onNotification: () => undefined,
+    retryMs: () => 0,
+  });
+const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+
+async function sessions(): Promise<number> {
+  const { rows } = await database.query(
+    `select count(*)::int as count from pg_stat_activity where application_name = 'sno notify'
+      and datname = current_database()`,
+  );
+  return (rows[0] as { readonly count: number }).count;
+}
+
+const noSession = () => until(async () => (await sessions()) === 0, 'no session of the listener is left');
+
+test('a listener that is stopped while it connects leaves neither a connection nor a timer', async () => {
+  const before = timers();
+  const listener = listenerOf();
+  const started = listener.start();
+  await listener.stop();
+  await started;
+  await noSession();
+  expect(timers()).toBeLessThanOrEqual(before);
+});
+
+test('a listener that is stopped while it connects again leaves neither a connection nor a timer', async () => {
+  const before = timers();
+  const listener = listenerOf();
+  await listener.start();
+  expect(await sessions()).toBe(1);
+  await database.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sno notify'`);
+  // the next connection is on its way, or there already
+  await listener.stop();
+  await noSession();
+  expect(timers()).toBeLessThanOrEqual(before);
+});
