@@ -14,7 +14,10 @@ const KIND = 'presence';
 const TICK_MS = 1_000;
 /** How long a process that has just started waits for the lists of other processes, in ticks. */
 const SETTLE_TICKS = 2;
-/** How long it waits if a known process has not sent its list, in ticks. */
+/**
+ * How long it waits if a known process has not sent its list, in ticks, and for the clients of the
+ * process before it: they would be shown as gone to clients that come back earlier.
+ */
 const SETTLE_TICKS_MAX = 5;
 
 export interface PresenceOptions {
@@ -33,11 +36,14 @@ export class Presence {
   readonly #roster: Roster;
   readonly #attendance: Attendance;
   readonly #watchers: Watchers;
+  /** How long clients of the process before this one have to come back, in ticks. */
+  readonly #returnTicks: number;
   #timer: NodeJS.Timeout | undefined;
   #ticks = 0;
-  /** Watchers that wait for the lists of other processes. Undefined: the lists have arrived. */
+  /** Watchers that wait until the members are known. Undefined: they are. */
   #waiting: Map<Watcher, Set<string>> | undefined = new Map();
-  #onSettled: (() => void)[] = [];
+  /** Called once the lists of other processes have arrived. Undefined: they have. */
+  #onListed: (() => void)[] | undefined = [];
 
   constructor({ peers, clock, graceSeconds }: PresenceOptions) {
     this.#peers = peers;
@@ -50,6 +56,7 @@ export class Presence {
       graceTicks: graceSeconds,
     });
     this.#attendance = new Attendance({ clock, graceMs: graceSeconds * 1_000, roster: this.#roster });
+    this.#returnTicks = Math.min(graceSeconds, SETTLE_TICKS_MAX);
     peers.on(KIND, ({ from, head }) => this.#roster.receive(from, head as unknown as RosterMessage));
     peers.on(NETWORK, ({ head }) => this.#roster.setDown(head['isDown'] === true));
   }
@@ -60,7 +67,7 @@ export class Presence {
   }
 
   start(): void {
-    if (this.#peers.isAlone) this.#settle();
+    this.#settle();
     this.#roster.start();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
@@ -72,8 +79,8 @@ export class Presence {
 
   /** Resolves with the other processes that serve clients, once they have had time to say so. */
   async others(): Promise<readonly string[]> {
-    if (this.#waiting !== undefined && !this.#peers.isAlone)
-      await new Promise<void>((resolve) => this.#onSettled.push(resolve));
+    const waiting = this.#peers.isAlone ? undefined : this.#onListed;
+    if (waiting !== undefined) await new Promise<void>((resolve) => waiting.push(resolve));
     return [...this.#roster.others()];
   }
 
@@ -116,14 +123,24 @@ export class Presence {
   #tick(): void {
     this.#roster.tick();
     this.#watchers.refresh();
-    if (this.#waiting === undefined || ++this.#ticks < SETTLE_TICKS) return;
-    if (this.#roster.isComplete || this.#ticks >= SETTLE_TICKS_MAX) this.#settle();
+    this.#ticks++;
+    this.#settle();
   }
 
+  /** Shows the members once they are known. */
   #settle(): void {
-    const waiting = this.#waiting ?? [];
+    if (this.#waiting === undefined || !this.#areListed) return;
+    for (const resolve of this.#onListed ?? []) resolve();
+    this.#onListed = undefined;
+    if (this.#ticks < this.#returnTicks) return;
+    const waiting = this.#waiting;
     this.#waiting = undefined;
     for (const [watcher, channels] of waiting) for (const channel of channels) this.#watchers.add(channel, watcher);
-    for (const resolve of this.#onSettled.splice(0)) resolve();
+  }
+
+  /** Whether the other processes have had time to send their lists. */
+  get #areListed(): boolean {
+    if (this.#peers.isAlone || this.#ticks >= SETTLE_TICKS_MAX) return true;
+    return this.#ticks >= SETTLE_TICKS && this.#roster.isComplete;
   }
 }
