@@ -142,12 +142,14 @@ export class KeepaliveSender {
       fail(new SnoError('database_unreachable', `Postgres has sent nothing for ${Math.round(silentMs)} ms`));
       return;
     }
-    const isQuiet = silentMs >= (this.#options.quietMs ?? QUIET_MS);
+    const { quietMs = QUIET_MS } = this.#options;
+    const isQuiet = silentMs >= quietMs;
     const isIdle = now() - this.#sentAt >= this.#idleMs;
     const isNews =
       this.#isReady && (acknowledger.flushed() !== this.#flushed || acknowledger.written() !== this.#written);
     if (isQuiet || isIdle || isNews || this.#isPaused) this.beat(isQuiet);
-    if (isQuiet) void this.#askDecoding();
+    // the server has not replied to the last packet
+    if (silentMs >= quietMs + this.#intervalMs) void this.#askDecoding();
   }
 
   async #askDecoding(): Promise<void> {

@@ -62,10 +62,10 @@ test('a machine reads the catalogs for long when it has taken the slot: another 
   await one.service.kill();
   await one.query("insert into notes values (2, 'a')");
   const silence = () => readMetric(two, 'sno_relay_silence_seconds');
-  await until(async () => (await silence()) > 10, 'the stream is silent for longer than a takeover takes');
+  await until(async () => (await silence()) > 7, 'the stream is silent for longer than a takeover takes');
   await locker.query('commit');
   await client.wait('the row', 0, ({ events }) => events?.some(({ key }) => key?.['id'] === 2) === true);
-  const terms = await Promise.all([two, three].map((each) => readMetric(each, 'sno_relay_terms')));
-  expect(terms.toSorted()).toEqual([0, 1]);
+  const taken = [...two.log, ...three.log].filter(({ msg }) => msg.startsWith('the process that holds the slot'));
+  expect(taken).toEqual([]);
   client.cut();
 });

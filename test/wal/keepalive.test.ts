@@ -98,6 +98,18 @@ test('keeps a connection whose walsender decodes, and ends it when the walsender
   keepaliveSender.stop();
 });
 
+test('does not ask whether the walsender decodes while the server replies', async () => {
+  let asked = 0;
+  const { keepaliveSender, sent } = beating(60_000, async () => ++asked > 0);
+  keepaliveSender.ready();
+  for (let second = 0; second < 60; second++) {
+    await vi.advanceTimersByTimeAsync(1_000);
+    if (sent.at(-1)?.asksReply) keepaliveSender.heard();
+  }
+  expect(asked).toBe(0);
+  keepaliveSender.stop();
+});
+
 test('a paused socket is not silent: the server gets a status each second, also after the pause', () => {
   const { keepaliveSender, sent, failures } = beating();
   keepaliveSender.ready();
