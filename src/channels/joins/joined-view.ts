@@ -102,7 +102,7 @@ export class JoinedView {
     const tuple = this.relation[side];
     const bytes = side === 'oldRow' ? this.#old : this.#new;
     const rows = this.#rows;
-    bytes.length = 0;
+    bytes.clear();
     rows[0] = base;
     this.#write(0, base, tuple, bytes);
     for (const step of this.steps) {

@@ -41,6 +41,11 @@ function textOf(row: Row, positions: readonly number[]): string | undefined {
   return text;
 }
 
+/** Copies a binary string. A part of a string refers to the whole in V8, and keeps it in memory. */
+function ownTextOf(part: string): string {
+  return Buffer.from(part, 'latin1').toString('latin1');
+}
+
 function bytesOfRow(row: KeptRow | undefined): number {
   return row === undefined ? 0 : ROW_BYTES + row.columns * COLUMN_BYTES + row.bytes;
 }
@@ -103,7 +108,7 @@ export class KnownIndex {
   fill(value: string, rows: RowSet): void {
     const bytes = bytesOf(rows);
     this.#bytes += bytes - (this.#lookups.get(value)?.bytes ?? 0);
-    this.#lookups.set(value, { rows, bytes, isUsed: true });
+    this.#lookups.set(ownTextOf(value), { rows, bytes, isUsed: true });
   }
 
   apply(oldRow: Row | undefined, newRow: Row | undefined): void {

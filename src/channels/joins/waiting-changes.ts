@@ -43,6 +43,8 @@ export interface MessageOfCommit {
 const NUMBERS = 5;
 /** Number of passed changes whose places are kept for later ones. */
 const PASSED_MAX = 4_096;
+/** The buffer of a change that waits no more: its message's own can be freed. */
+const NO_BYTES: Buffer = Buffer.alloc(0);
 
 export class WaitingChanges {
   /** NUMBERS for each change, also for those that were passed. */
@@ -77,7 +79,7 @@ export class WaitingChanges {
     const { length } = this;
     while (this.#first < this.#end && this.#number(this.#first, 0) < message) {
       xids.add(this.#number(this.#first, 1));
-      this.#first++;
+      this.#buffers[this.#first++] = NO_BYTES;
     }
     if (this.#entries.length > 0) this.#entries = this.#entries.slice(length - this.length);
     if (this.#first === this.#end) this.clear();
@@ -92,6 +94,8 @@ export class WaitingChanges {
       this.#numbers = [];
       this.#buffers = [];
       this.#sources = [];
+    } else {
+      this.#buffers.fill(NO_BYTES, this.#first, this.#end);
     }
     this.#first = 0;
     this.#end = 0;
