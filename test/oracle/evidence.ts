@@ -10,6 +10,8 @@ export interface Incident {
 }
 
 export interface Bounds {
+  /** Larger commits are sent in parts of about so many bytes. */
+  readonly commitBytes: number;
   /** Bytes of the journal, from which a connected client reads what it has missed. */
   readonly journalBytes: number;
   /** Bytes of what a client can resume from. */
@@ -55,7 +57,7 @@ export class Calendar {
     const { histories } = evidence;
     this.#own = histories.map((history, index) => {
       const before = new Set(histories[index - 1]?.commits.map(({ lsn, xid }) => `${lsn} ${xid}`));
-      const bytes = journalBytes(history);
+      const bytes = journalBytes(history, evidence.bounds.commitBytes);
       return history.commits
         .filter(({ lsn, xid }) => !before.has(`${lsn} ${xid}`))
         .flatMap(({ lsn, changes }): Dated[] => {
@@ -121,12 +123,13 @@ export class Calendar {
 }
 
 /** By commit: approximate bytes of its frames in the journal. */
-function journalBytes(history: History): Map<number, number> {
+function journalBytes(history: History, commitBytes: number): Map<number, number> {
   const bytes = new Map<number, number>();
   for (const { lsn, rows, message } of history.everything()) {
-    let frame = FRAME_BYTES + (message?.length ?? 0);
-    for (const [key, data] of rows ?? []) frame += EVENT_BYTES + key.length + (data?.length ?? 0);
-    bytes.set(lsn, (bytes.get(lsn) ?? 0) + frame);
+    let events = message?.length ?? 0;
+    for (const [key, data] of rows ?? []) events += EVENT_BYTES + key.length + (data?.length ?? 0);
+    const frames = Math.max(1, Math.ceil(events / commitBytes));
+    bytes.set(lsn, (bytes.get(lsn) ?? 0) + events + frames * FRAME_BYTES);
   }
   return bytes;
 }

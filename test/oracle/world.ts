@@ -144,6 +144,7 @@ export class World {
     const of = (name: string, fallback: number) => Number(this.#options.settings?.[name] ?? fallback);
     const bytes = of('SNO_REPLAY_BYTES', 64 * MB);
     return {
+      commitBytes: of('SNO_COMMIT_BYTES', 8 * MB),
       journalBytes: bytes,
       replayBytes: bytes,
       replaySeconds: of('SNO_REPLAY_SECONDS', 300),

@@ -293,6 +293,7 @@ export class Fleet {
       // The stream keeps more than a run writes: each position can be resumed from. A connected
       // client reads from the journal of its machine.
       bounds: {
+        commitBytes: Number(this.#options.settings['SNO_COMMIT_BYTES']),
         journalBytes: Number(this.#options.settings['SNO_REPLAY_BYTES']),
         replayBytes: infinite,
         replaySeconds: infinite,
