@@ -87,6 +87,56 @@ const CORNERS: readonly Corner[] = [
     view: 'select t.id from tasks t where t.number not in (select m.task from mutes m)',
     transactions: ['insert into tasks values (1, 5)', 'delete from mutes', 'insert into mutes values (2, 5)'],
   },
+  {
+    name: 'a key of several texts, which may be empty, long or beyond ASCII',
+    tables: `
+      create table people (id int primary key, a text not null, b varchar(200) not null, name text, unique (a, b));
+      create table tasks (id int primary key, a text, b text);
+      insert into people values (1, '', 'ä', 'é' || repeat('ü', 70)), (2, 'ä', '', repeat('長', 30)),
+        (3, repeat('ß', 80), e'\\u0001', 'three'), (4, repeat('ß', 80), e'\\u0001\\u0002', '');
+      insert into tasks select id, a, b from people`,
+    view: 'select t.id, t.a, p.name, p.b, upper(p.name) as loud from tasks t left join people p on p.a = t.a and p.b = t.b',
+    transactions: [
+      "insert into tasks values (5, '', ''), (6, 'ä', 'ä'), (7, null, ''), (8, '', null)",
+      "insert into people values (5, '', '', null), (6, 'ä', 'ä', '')",
+      "update people set b = e'\\u0001x' where id = 3; update people set b = e'\\u0001' where id = 4",
+      "update tasks set b = e'\\u0001x' where id = 4; update people set name = repeat('ß', 79) || 'a' where id = 2",
+      "update people set name = repeat('ß', 79) || 'b' where id = 2",
+      "delete from people where a = ''",
+    ],
+  },
+  {
+    name: 'a table that is joined with itself, by rows that refer to themselves and to each other',
+    tables: `
+      create table parts (id int primary key, up int, top int, name text);
+      insert into parts values (1, 1, 1, 'a'), (2, 1, 3, 'b'), (3, 2, 2, null), (4, 3, null, 'd')`,
+    view: `select x.id, x.name, u.name as up, v.name as upper, initcap(w.name) as top,
+      exists (select from parts c where c.up = x.id and c.name <> 'z') as has from parts x
+      left join parts u on u.id = x.up left join parts v on v.id = u.up left join parts w on w.id = v.top`,
+    transactions: [
+      "update parts set name = name || '1'",
+      'update parts set up = 5 - up, top = id',
+      'update parts set id = id + 10 where id > 2; update parts set up = 13 where up = 2',
+      "insert into parts values (3, 3, 14, 'new'); delete from parts where id = 1",
+      "update parts set name = 'z'; update parts set up = id",
+      'delete from parts',
+    ],
+  },
+  {
+    name: 'one transaction of several MB, whose rows all join others, also values of more than 64 kB',
+    tables: `
+      create table people (id int primary key, name text, note text);
+      create table tasks (id int primary key, person int, body text);
+      alter table tasks alter body set storage external; alter table people alter note set storage external;
+      insert into people select n, 'p' || n, repeat('n', 100 * n) from generate_series(1, 900) n`,
+    view: 'select t.id, length(t.body) as size, left(t.body, 3) as body, p.name, md5(p.note) as note from tasks t join people p on p.id = t.person',
+    transactions: [
+      "insert into tasks select n, n, n || repeat('b', case n % 50 when 0 then 90000 else 15000 end) from generate_series(1, 900) n",
+      'update tasks set person = 901 - person',
+      "update people set note = note || 'x' where id % 3 = 0; delete from people where id % 7 = 0",
+      "update tasks set body = 'short' where id % 2 = 0; delete from tasks where id % 5 = 0",
+    ],
+  },
 ];
 
 async function rowsOf(database: TestDatabase, view: string): Promise<string> {
