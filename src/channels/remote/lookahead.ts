@@ -98,6 +98,8 @@ export class Lookahead {
     this.#stream++;
     this.#messages = [];
     this.#bytes = 0;
+    // a question that is on its way still refers to the rows in it
+    this.#block = new ByteWriter(BLOCK_BYTES);
     this.#keepalive = undefined;
     this.#decoder.reset();
     this.#collector.reset();
