@@ -48,6 +48,8 @@ import type { Subscription } from './subscription.ts';
  * the journal has dropped.
  */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
+/** Maximum times that history is read for one client. */
+const READS_MAX = 5;
 /**
  * Number of markers after which the stream has passed every position that any machine had sent to a
  * client before the request. When the second arrives, the first one's commit has ended.
@@ -160,7 +162,7 @@ export class Joining {
     this.#reset(differsInGenerationOnly(position.epoch, epoch) ? 'slot_lost' : 'epoch_changed');
   }
 
-  #resumeFrom(text: string, position: Position, { isRead = false, markers = 0 } = {}): void {
+  #resumeFrom(text: string, position: Position, { reads = 0, markers = 0 } = {}): void {
     const { journal, history, sequence } = this.#hub;
     const feed = this.#feed;
     const subscription = this.#subscription;
@@ -173,8 +175,9 @@ export class Joining {
     if (log.voided !== undefined && comparePositions(position, log.voided) < 0) return this.#reset('channel_changed');
     const cursor = cursorAt(log, position, sequence);
     if (comparePositions(position, journal.since(log)) < 0 || log.evicted > cursor) {
-      if (history === undefined || isRead) return this.#reset('position_too_old');
-      return this.#readHistory(history, position, () => this.#resumeFrom(text, position, { isRead: true }));
+      // what was read may have been dropped again: older entries share a limit with other readers
+      if (history === undefined || reads === READS_MAX) return this.#reset('position_too_old');
+      return this.#readHistory(history, position, () => this.#resumeFrom(text, position, { reads: reads + 1 }));
     }
     const isOlder = comparePositions(position, journal.oldest) < 0;
     subscription.catchUpFrom(cursor, isOlder ? journal.keepOlder(log) : undefined);

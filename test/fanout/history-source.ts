@@ -5,7 +5,7 @@ import { type OlderHistory, PositionTooOld } from '../../src/fanout/history/olde
 import { comparePositions, type Position } from '../../src/position.ts';
 
 /** The sequences that another process leaves out. */
-const GAP = 1_000_000;
+export const GAP = 1_000_000;
 
 export class ArrayHistory implements OlderHistory {
   readonly #batches: Batch[] = [];
@@ -36,11 +36,11 @@ export class ArrayHistory implements OlderHistory {
   }
 
   /** The newest batches were lost, and written again with other sequences. */
-  renumber(count: number): void {
-    const moved = ({ sequence, ...rest }: Entry) => ({ ...rest, sequence: sequence + GAP });
+  renumber(count: number, by = GAP): void {
+    const moved = ({ sequence, ...rest }: Entry) => ({ ...rest, sequence: sequence + by });
     for (let index = this.#batches.length - count; index < this.#batches.length; index++) {
       const batch = this.#batches[index] as Batch;
-      this.#batches[index] = { ...batch, firstSequence: batch.firstSequence + GAP, entries: batch.entries.map(moved) };
+      this.#batches[index] = { ...batch, firstSequence: batch.firstSequence + by, entries: batch.entries.map(moved) };
     }
   }
 

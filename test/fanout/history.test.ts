@@ -8,7 +8,7 @@ import { SnoError } from '../../src/errors.ts';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { PLAIN } from '../../src/gateway/sno/encodings.ts';
-import { ArrayHistory } from './history-source.ts';
+import { ArrayHistory, GAP } from './history-source.ts';
 import { ALLOWED, framesOf, PATTERN, Rig, type RigOptions, room, turn } from './rig.ts';
 
 /** Bytes of a commit of one row that has no padding. */
@@ -290,6 +290,18 @@ test('a history whose newest batches were written again with other sequences is 
   const client = new Client().resume(1, since);
   await settled();
   expect([client.got(), rig.hub.history?.waiting]).toEqual([['position_too_old'], 0]);
+});
+
+test('what a read did not bring into the log, or what was dropped again, is read once more', async () => {
+  start({ journalBytes: 4 * ROW_BYTES });
+  const since = rig.builder.head.headText;
+  for (let n = 1; n <= 10; n++) commit(n, [1 + (n % 2)]);
+  history.renumber(8);
+  const client = new Client().resume(1, since);
+  for (let turns = 0; history.reads.length < 2 && turns < 1_000; turns++) await turn();
+  history.renumber(8, -GAP);
+  await settled();
+  expect(client.got()).toEqual(['subscribed', 2, 4, 6, 8, 10]);
 });
 
 test('while the history cannot be read, the client receives an error; the next attempt is another read', async () => {
