@@ -56,8 +56,8 @@ export function memberText(object: Buffer, name: string): Buffer | undefined {
 }
 
 /**
- * Maximum nesting of what clients show one another: the data of sends, and members. Apps and
- * pusher-js pass it to JSON.stringify, which fails at some thousand levels.
+ * Maximum nesting of what clients show one another: the data of sends, and members. Apps read and
+ * write it with functions that call themselves for each level.
  */
 export const SHOWN_DEPTH_MAX = 500;
 
