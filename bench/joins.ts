@@ -111,15 +111,7 @@ async function measure(name: string, world: World, runs: number, results: Runs):
     if (run > 0) results.add(name, COST, ((cpuSeconds(child.pid) - before) / ROWS) * 1e6);
   }
   await load.end();
-  const timed = new Load({
-    port,
-    token: world.token,
-    channel: 'board:1',
-    clients: SUBSCRIBERS,
-    needle: NEEDLE,
-    isTimed: true,
-  });
-  await timed.ready();
+  const timed = await timedLoad(world, port, 'board:1');
   let next = 0;
   const write = () =>
     every(TIMED_EVENTS, EVERY_MS, () =>
@@ -140,6 +132,13 @@ async function measure(name: string, world: World, runs: number, results: Runs):
   await child.kill('SIGTERM');
 }
 
+/** Returns subscribers whose events are timed. */
+async function timedLoad({ token }: World, port: number, channel: string): Promise<Load> {
+  const load = new Load({ port, token, channel, clients: SUBSCRIBERS, needle: NEEDLE, isTimed: true });
+  await load.ready();
+  return load;
+}
+
 /** A channel of one table on connections of its own, with and without questions for joined rows. */
 async function measureOther(world: World, runs: number, results: Runs): Promise<void> {
   const { child, port, metric } = await world.serve();
@@ -148,15 +147,7 @@ async function measureOther(world: World, runs: number, results: Runs): Promise<
   // the joined channel has a subscriber, so its events are sent too
   const joined = new Load({ port, token: world.token, channel: 'board:0', readers: 1 });
   await joined.ready();
-  const timed = new Load({
-    port,
-    token: world.token,
-    channel: 'notes',
-    clients: SUBSCRIBERS,
-    needle: NEEDLE,
-    isTimed: true,
-  });
-  await timed.ready();
+  const timed = await timedLoad(world, port, 'notes');
   const write = () => every(TIMED_EVENTS, EVERY_MS, () => world.query('update notes set stamp = $1', [stamp()]));
   let user = 0;
   const ask = () =>

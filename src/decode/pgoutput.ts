@@ -108,15 +108,8 @@ export class PgoutputDecoder {
   #update(buffer: Buffer, at: number, end: number): void {
     const relation = this.#changed(buffer, at, end);
     if (!relation.wanted) return;
-    const { oldRow, newRow } = relation;
-    if (buffer[at + 4] === NEW_TUPLE) {
-      readNewRow(buffer, at + 4, end, newRow);
-      this.#handler.update(relation, undefined, newRow);
-    } else {
-      readNewRow(buffer, readOldRow(buffer, at + 4, end, oldRow), end, newRow);
-      fillUnchanged(oldRow, newRow);
-      this.#handler.update(relation, oldRow, newRow);
-    }
+    const hasOldRow = readUpdate(buffer, at + 4, end, relation);
+    this.#handler.update(relation, hasOldRow ? relation.oldRow : undefined, relation.newRow);
   }
 
   #delete(buffer: Buffer, at: number, end: number): void {
@@ -211,13 +204,22 @@ export function readRowsAgain(buffer: Buffer, start: number, end: number, relati
     readOldRow(buffer, at, end, oldRow);
     return { oldRow, newRow: undefined };
   }
+  // an insert is like an update without an old row
+  return { oldRow: readUpdate(buffer, at, end, relation) ? oldRow : undefined, newRow };
+}
+
+/**
+ * Reads the rows of an update; `at` is where the first one's letter is. Returns whether there is an
+ * old row.
+ */
+function readUpdate(buffer: Buffer, at: number, end: number, { oldRow, newRow }: Relation): boolean {
   if (buffer[at] === NEW_TUPLE) {
     readNewRow(buffer, at, end, newRow);
-    return { oldRow: undefined, newRow };
+    return false;
   }
   readNewRow(buffer, readOldRow(buffer, at, end, oldRow), end, newRow);
   fillUnchanged(oldRow, newRow);
-  return { oldRow, newRow };
+  return true;
 }
 
 /** Reads a new row, the last part of its message; `at` is where its letter is. */

@@ -12,14 +12,14 @@ export const SLICE_BYTES = 256 * 1024;
 const SLICE_BYTES_MIN = 16 * 1024;
 const SOCKETS_MIN = 500;
 
+const BURST_BYTES_MIN = 64 * 1024;
+const BURST_BYTES_MAX = 256 * 1024;
+
 /**
  * Limits the bytes queued in client sockets. One socket may hold `bytesMax`. All sockets that
  * currently accept no more share `totalBytesMax` equally. So the more clients stall, the sooner
  * each of them falls behind.
  */
-const BURST_BYTES_MIN = 64 * 1024;
-const BURST_BYTES_MAX = 256 * 1024;
-
 export class OutboundBudget {
   readonly cork: Cork;
   readonly #bytesMax: number;

@@ -45,7 +45,7 @@ export class StepReader {
     for (let before: StepKind | undefined; this.#at < this.#bytes.length; ) {
       const next = this.#nextKind();
       if (before === 'append' && next === 'append' && isEnough()) return false;
-      this.#step(receiver);
+      this.#step(next, receiver);
       before = next;
     }
     return true;
@@ -57,8 +57,7 @@ export class StepReader {
     return kind;
   }
 
-  #step(receiver: StepReceiver): void {
-    const kind = this.#nextKind();
+  #step(kind: StepKind, receiver: StepReceiver): void {
     this.#at++;
     switch (kind) {
       case 'begin':

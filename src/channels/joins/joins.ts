@@ -89,7 +89,7 @@ export class Joins {
     for (const { indexes } of this.tables)
       for (const index of indexes)
         if (index.isKept) kept.push(index);
-        else if (index.size > 0) index.clear();
+        else index.clear();
     const bytes = kept.reduce((sum, index) => sum + index.bytes, 0);
     if (bytes > bytesMax) for (const index of kept) index.evict((index.bytes * bytesMax * KEPT_SHARE) / bytes);
   }

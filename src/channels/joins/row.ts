@@ -6,6 +6,7 @@
  */
 import { NULL, TEXT, type Tuple } from '../../decode/tuple.ts';
 import type { ByteWriter } from '../../memory/byte-writer.ts';
+import { columnDiffers } from '../evaluation/bound-view.ts';
 
 export interface Row {
   /** Undefined if the column is NULL. */
@@ -54,17 +55,7 @@ export class WalRow implements Row {
 
   differs(other: Row, position: number): boolean {
     if (!(#tuple in other)) return this.text(position) !== other.text(position);
-    const [own, others] = [this.#tuple, other.#tuple];
-    const at = this.#indexes[position] as number;
-    if (own.kinds[at] !== TEXT || others.kinds[at] !== TEXT) return own.kinds[at] !== others.kinds[at];
-    const [start, otherStart] = [own.starts[at] as number, others.starts[at] as number];
-    const length = (own.ends[at] as number) - start;
-    if (length !== (others.ends[at] as number) - otherStart) return true;
-    const [bytes, otherBytes] = [own.buffer, others.buffer];
-    if (length >= LONG) return bytes.compare(otherBytes, otherStart, otherStart + length, start, start + length) !== 0;
-    for (let index = 0; index < length; index++)
-      if (bytes[start + index] !== otherBytes[otherStart + index]) return true;
-    return false;
+    return columnDiffers(this.#indexes[position] as number, this.#tuple, other.#tuple);
   }
 
   write(positions: readonly number[], offset: number, tuple: Tuple, bytes: ByteWriter): void {
@@ -103,8 +94,6 @@ export class WalRow implements Row {
   }
 }
 
-/** Bytes from which a native comparison is faster. */
-const LONG = 64;
 /** Maximum bytes of a row that is copied whole, also if not all of its columns are needed. */
 const COPIED_WHOLE = 64;
 
