@@ -1,7 +1,7 @@
 /**
- * Connections. First, the whole memory that an idle TLS subscriber takes, beside peers. Then a
- * storm of TLS clients that come back at once and resume their sessions, while others receive
- * commits.
+ * Connections. First, the whole memory that an idle TLS subscriber takes, beside peers; and one of
+ * Snö without TLS, as behind a proxy that terminates it. Then a storm of TLS clients that come back
+ * at once and resume their sessions, while others receive commits.
  */
 import { absent, type Server, startSno } from './fanout.ts';
 import { atMost, type Result, Runs } from './figures.ts';
@@ -25,6 +25,10 @@ const EVENTS_MAX = 12_000;
 const SETTLE_MS = 25_000;
 const FIRST_SETTLE_MS = 3_000;
 const MEMORY = 'KiB a connection';
+const MEMORY_KIB_MAX = 22;
+const PLAIN = 'Snö, without TLS';
+const PLAIN_MEMORY_KIB_MAX = 10;
+const NO_TLS = { SNO_TLS: 'off', SNO_TLS_CERT: '', SNO_TLS_KEY: '' };
 const STORMY = 'ms, p99 of the live ones in the storm';
 const SECONDS = `seconds until ${STORM} are subscribed`;
 const CPU = 'CPU-seconds of the server until then';
@@ -45,17 +49,21 @@ export async function benchConnections(runs: number): Promise<Result> {
         await storm(world, server, results);
       }
       // each run measures a new process, so no warm-up is needed
-      if (run > 0) await idle(world, await Promise.all(servers.map((start) => start(world))), results);
+      if (run === 0) continue;
+      await idle(world, await Promise.all(servers.map((start) => start(world))), results);
+      // one Snö at a time reads the database's slot
+      await idle(world, [{ ...(await startSno(world, NO_TLS)), name: PLAIN }], results);
     }
   } finally {
     await world.end();
   }
   return {
     title: 'Connections',
-    conditions: `${IDLE} idle TLS subscribers of one channel; and ${LIVE} others who get ${1_000 / EVERY_MS} events a second while ${STORM} come back at once, resume their TLS sessions and subscribe to another channel${absent}`,
+    conditions: `${IDLE} idle TLS subscribers of one channel, for Snö also without TLS; and ${LIVE} others who get ${1_000 / EVERY_MS} events a second while ${STORM} come back at once, resume their TLS sessions and subscribe to another channel${absent}`,
     figures: results.figures(),
     targets: [
-      atMost('memory of an idle connection', results.median('Snö', MEMORY), 30, 'KiB'),
+      atMost('memory of an idle connection', results.median('Snö', MEMORY), MEMORY_KIB_MAX, 'KiB'),
+      atMost('without TLS', results.median(PLAIN, MEMORY), PLAIN_MEMORY_KIB_MAX, 'KiB'),
       ...[...names]
         .filter((name) => name !== 'Snö')
         .map((name) => atMost(`${STORMY}, times ${name}`, results.ratio('Snö', name, STORMY), 1)),
@@ -68,8 +76,8 @@ export async function benchConnections(runs: number): Promise<Result> {
  */
 async function idle(world: World, servers: readonly Server[], results: Runs): Promise<void> {
   const { token } = world;
-  const connect = async ({ port, dialect, channel }: Server, clients: number) => {
-    const load = new Load({ port, dialect, channel, token, clients, readers: 1 });
+  const connect = async ({ name, port, dialect, channel }: Server, clients: number) => {
+    const load = new Load({ port, dialect, channel, token, clients, readers: 1, isPlain: name === PLAIN });
     loads.push(load);
     await load.ready();
   };

@@ -1,7 +1,7 @@
 /**
- * Subscribers in a separate process, over raw TLS sockets. Some of them, spread evenly, read their
- * events; the bytes of the others are only counted. One JSON argument (`LoadOptions`) and lines on
- * stdin control it. It answers with lines of JSON.
+ * Subscribers in a separate process, over raw sockets, with TLS or without. Some of them, spread
+ * evenly, read their events; the bytes of the others are only counted. One JSON argument
+ * (`LoadOptions`) and lines on stdin control it. It answers with lines of JSON.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -68,6 +68,7 @@ class Subscriber {
     this.#events = newCounter();
     this.link = new Link({
       port: options.port,
+      isPlain: options.isPlain,
       session: options.resumesSession ? session : undefined,
       onOpen: () => this.#upgrade(),
       onSession: (given) => {
@@ -108,7 +109,8 @@ class Subscriber {
       const channels = Array.from({ length: channelsEach }, (_, channel) =>
         options.channel.replace('{}', String(options.firstChannel + this.#index * channelsEach + channel)),
       );
-      for (const frame of dialect.opening({ channels, token, since })) this.link?.write(frame);
+      // in one write for each server: one TLS record, one packet
+      this.link?.write(Buffer.concat(dialect.opening({ channels, token, since })));
       this.#state = 'joining';
     }
     if (this.#state === 'joining') {
@@ -149,8 +151,10 @@ let connected = 0;
 function next(): void {
   subscribers[connected++]?.connect();
 }
-function begin(): void {
-  for (let index = 0; index < options.concurrency; index++) next();
+function begin(left = options.concurrency): void {
+  const count = Math.min(left, options.perTurn);
+  for (let index = 0; index < count; index++) next();
+  if (left > count) setImmediate(() => begin(left - count));
 }
 if (options.resumesSession) next();
 else begin();

@@ -4,6 +4,8 @@ import { type Child, delay, start } from './processes.ts';
 
 export interface LoadOptions {
   readonly port: number;
+  /** Whether the clients connect without TLS, as a proxy that terminates TLS does. */
+  readonly isPlain: boolean;
   readonly dialect: DialectName;
   readonly clients: number;
   /** How many subscribers read their events. The bytes of the others are counted. */
@@ -18,6 +20,11 @@ export interface LoadOptions {
   readonly since?: string | undefined;
   /** How many clients connect at the same time. */
   readonly concurrency: number;
+  /**
+   * How many of them at most begin in one turn of the load client's loop. In the others it reads
+   * and answers.
+   */
+  readonly perTurn: number;
   /**
    * Whether the clients offer compression. If so, compressed frames are counted instead of events.
    */
@@ -55,6 +62,7 @@ export const EVENT_NEEDLE = '{"op":';
 export const COMMIT_NEEDLE = '"committed_at":"';
 
 const DEFAULTS = {
+  isPlain: false,
   dialect: 'sno',
   clients: 1,
   readers: 20,
@@ -62,6 +70,7 @@ const DEFAULTS = {
   firstChannel: 1,
   channelsEach: 1,
   concurrency: 100,
+  perTurn: 1_000_000,
   compresses: false,
   resumesSession: false,
   needle: EVENT_NEEDLE,

@@ -51,4 +51,9 @@ export interface Tokens {
    * `token_expired` or `token_unverifiable` are returned.
    */
   verify(token: string | undefined): Promise<Identity | SnoError>;
+  /**
+   * Returns what `verify` would, if that is known without a wait: the token was verified before and
+   * is still valid, or the client has none. Undefined: call `verify`.
+   */
+  recall?(token: string | undefined): Identity | undefined;
 }

@@ -17,6 +17,9 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 /** Maximum bytes of a token. Longer tokens are not parsed. */
 const TOKEN_BYTES_MAX = 65_536;
 
+/** The identity of a client without a token. */
+const ANYBODY: Identity = Object.freeze({ claims: ANONYMOUS, expiresAt: undefined });
+
 export type TokenSettings = Pick<
   Settings,
   | 'SNO_JWT_SECRET'
@@ -82,16 +85,22 @@ class JwtTokens implements Tokens {
     this.#now = now;
   }
 
+  recall(token: string | undefined): Identity | undefined {
+    if (token === undefined) return ANYBODY;
+    if (this.#keys.length === 0 || token.length > TOKEN_BYTES_MAX) return undefined;
+    const known = this.#verified.get(token);
+    if (known === undefined || known.version !== known.key.version || !this.#isTimely(known.claims)) return undefined;
+    return identity(known.claims);
+  }
+
   async verify(token: string | undefined): Promise<Identity | SnoError> {
-    if (token === undefined) return { claims: ANONYMOUS, expiresAt: undefined };
+    const recalled = this.recall(token);
+    if (recalled !== undefined || token === undefined) return recalled ?? ANYBODY;
     if (this.#keys.length === 0) {
-      if (this.#settings.SNO_ACCESS === 'open') return { claims: ANONYMOUS, expiresAt: undefined };
+      if (this.#settings.SNO_ACCESS === 'open') return ANYBODY;
       return new SnoError('token_unverifiable', 'no key to check tokens with is configured');
     }
     if (token.length > TOKEN_BYTES_MAX) return malformed();
-    const known = this.#verified.get(token);
-    if (known !== undefined && known.version === known.key.version && this.#isTimely(known.claims))
-      return identity(known.claims);
     const algorithm = algorithmOf(token);
     if (algorithm === undefined) return malformed();
     let refusal: SnoError | undefined;
@@ -108,7 +117,7 @@ class JwtTokens implements Tokens {
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
     }
-    if (known !== undefined) this.#verified.delete(token);
+    this.#verified.delete(token);
     return (
       refusal ?? new SnoError('token_invalid', `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted`)
     );

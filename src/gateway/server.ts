@@ -147,6 +147,7 @@ export class Gateway {
       handshakeMs: settings.SNO_HANDSHAKE_SECONDS * 1_000,
       pendingMax: settings.SNO_MAX_PENDING_CONNECTIONS,
       connectionsPerAddressMax: settings.SNO_MAX_CONNECTIONS_PER_ADDRESS,
+      isTls: options.certificate !== undefined,
       proxies: this.#proxies,
       limits,
       clock,

@@ -147,6 +147,13 @@ export class Session implements Grant, AttemptSession, Sender {
     return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
   }
 
+  /** Returns what `verify` would, if that is known without a wait. Undefined: call `verify`. */
+  recall(token: string | undefined): Identity | undefined {
+    const { tokens, tokenBytesMax } = this.#services;
+    if (token !== undefined && Buffer.byteLength(token) > tokenBytesMax) return undefined;
+    return tokens.recall?.(token);
+  }
+
   /**
    * Replaces claims and expiry. Channels that the claims do not allow end with `access_revoked`.
    * While the database can't be asked, channels allowed by the earlier token stay until its expiry.

@@ -209,6 +209,23 @@ describe('a token that has been verified before', () => {
     expect(await checked.verify(token)).toEqual(first);
   });
 
+  test('is recalled while it is valid, without a wait', async () => {
+    const clock = { now: NOW };
+    const checked = at(clock);
+    const token = await sign({ sub: 'u1', nbf: NOW, exp: NOW + 60 });
+    const recalled = (text?: string) => checked.recall?.(text);
+    expect(recalled(token)).toBeUndefined();
+    const first = await checked.verify(token);
+    expect(recalled(token)).toEqual(first);
+    expect(recalled(`${token}x`)).toBeUndefined();
+    for (const now of [NOW + 65, NOW - 6]) {
+      clock.now = now;
+      expect(recalled(token)).toBeUndefined();
+    }
+    expect(recalled(undefined)).toEqual({ claims: {}, expiresAt: undefined });
+    expect(tokens({}).recall?.(token)).toBeUndefined();
+  });
+
   test('makes no other token valid: not one with its signature, and not one with its payload', async () => {
     const checked = tokens({ SNO_JWT_SECRET: SECRET });
     const [one, other] = await Promise.all([sign({ sub: 'u1' }), sign({ sub: 'u2' })]);

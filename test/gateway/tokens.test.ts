@@ -1,6 +1,6 @@
 /** Tokens of clients: the hello, the header, renewal and expiry. */
 import { SignJWT } from 'jose';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SnoError } from '../../src/errors.ts';
 import { CLOSE } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
@@ -17,6 +17,7 @@ beforeEach(() => {
   fixture.access.answer = () => undefined;
 });
 
+const malformed = () => new SnoError('token_invalid', 'no');
 const denied = () => new SnoError('access_denied', 'no');
 
 /** A token that expires in this many seconds of the test's clock. */
@@ -207,4 +208,42 @@ describe('tokens', () => {
 
 test('no token is in the log', () => {
   expect(fixture.log.join('')).not.toMatch(/eyJ/);
+});
+
+describe('a token that was verified before', () => {
+  let other: Fixture;
+  afterEach(() => other.stop());
+
+  test('is not verified again: in hello, and in a token frame', async () => {
+    const verified: (string | undefined)[] = [];
+    const identity = { claims: { sub: 'u1' }, expiresAt: undefined };
+    other = await startGateway({
+      tokens: {
+        verify: async (text) => {
+          verified.push(text);
+          return identity;
+        },
+        recall: (text) => (verified.includes(text) ? identity : undefined),
+      },
+    });
+    for (let count = 0; count < 2; count++) {
+      const client = other.connect();
+      client.send({ type: 'hello', token: 'a' });
+      client.send({ type: 'token', token: 'b' });
+      client.send({ type: 'subscribe', channel: 'room:1' });
+      await client.receive('welcome');
+      await client.receive('subscribed');
+    }
+    expect(verified).toEqual(['a', 'b']);
+  });
+
+  test('is refused if it is longer than tokens may be', async () => {
+    other = await startGateway({
+      settings: { SNO_MAX_TOKEN_BYTES: '100' },
+      tokens: { verify: async () => malformed(), recall: () => ({ claims: {}, expiresAt: undefined }) },
+    });
+    const client = other.connect();
+    client.send({ type: 'hello', token: 'a'.repeat(101) });
+    expect((await client.receive('error')).code).toBe('token_invalid');
+  });
 });

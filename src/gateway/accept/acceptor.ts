@@ -14,8 +14,10 @@ import { FairShare } from '../../fair-share.ts';
 import { networkOf, type Proxies } from '../../http/address.ts';
 import type { Logger } from '../../logger.ts';
 import type { Limits } from '../limits.ts';
+import { waitForBytes } from './first-bytes.ts';
 import { listenOn } from './listening.ts';
-import { type Ends, idOf, PendingConnection } from './pending-connection.ts';
+import { type AnySocket, networkSocketOf } from './network-socket.ts';
+import { PendingConnection } from './pending-connection.ts';
 
 /**
  * Minimum pending connections allowed for one address, even if its limit of clients is lower: only
@@ -32,6 +34,8 @@ export interface ConnectionAcceptorOptions {
   readonly pendingMax: number;
   /** 0: no limit. */
   readonly connectionsPerAddressMax: number;
+  /** Whether clients begin with a TLS handshake. */
+  readonly isTls: boolean;
   readonly proxies: Proxies;
   readonly limits: Limits;
   readonly clock: Clock;
@@ -44,12 +48,11 @@ export class ConnectionAcceptor {
   /** Connections that are not clients yet. One address cannot keep the others out. */
   readonly #pending: FairShare<PendingConnection>;
   readonly #pendingPerAddressMax: number;
-  /** Pending connections by the addresses and ports of both ends. */
-  readonly #byEnds = new Map<string, PendingConnection>();
   /** All open connections. Undefined: no longer pending. */
   readonly #sockets = new Map<Socket, PendingConnection | undefined>();
   readonly #onSettled = (connection: PendingConnection) => this.#removePending(connection);
   readonly #onClose = listener((socket) => this.#onSocketClosed(socket));
+  readonly #pass = (socket: Socket) => this.#passOn(socket);
   #take: ((socket: Socket) => void) | undefined;
   /** Maximum sockets. Beyond it, this process would lack descriptors for its other work. */
   #socketsMax = 0;
@@ -87,8 +90,8 @@ export class ConnectionAcceptor {
    * The connection became a websocket in time. It stays pending until the caller settles it, once
    * it is a client.
    */
-  confirmUpgrade(socket: Ends, address: string): PendingConnection | undefined {
-    const connection = this.#byEnds.get(idOf(socket));
+  confirmUpgrade(socket: AnySocket, address: string): PendingConnection | undefined {
+    const connection = this.#sockets.get(networkSocketOf(socket, this.#sockets));
     if (connection === undefined) return undefined;
     connection.cancelTimeout();
     this.#pending.move(connection, address);
@@ -110,7 +113,7 @@ export class ConnectionAcceptor {
 
   /** Takes a connection that was accepted here or in another process. */
   enter(socket: Socket): void {
-    const { proxies, limits, handshakeMs, clock } = this.#options;
+    const { proxies, limits, handshakeMs, isTls, clock } = this.#options;
     socket.on('error', cut);
     const { remoteAddress } = socket;
     if (this.#take === undefined || remoteAddress === undefined) {
@@ -136,9 +139,17 @@ export class ConnectionAcceptor {
         socket.destroy();
       }),
     );
-    this.#byEnds.set(connection.id, connection);
     this.#sockets.set(socket, connection);
     socket.on('close', this.#onClose);
+    if (isTls) waitForBytes(socket, this.#pass);
+    else this.#passOn(socket);
+  }
+
+  #passOn(socket: Socket): void {
+    if (this.#take === undefined) {
+      socket.destroy();
+      return;
+    }
     this.#take(socket);
     // Otherwise node's TLS waits for 'connect' on an open connection, for as long as it lasts.
     socket.removeAllListeners('connect');
@@ -160,7 +171,6 @@ export class ConnectionAcceptor {
 
   #removePending(connection: PendingConnection): void {
     this.#pending.leave(connection);
-    if (this.#byEnds.get(connection.id) === connection) this.#byEnds.delete(connection.id);
     this.#sockets.set(connection.socket, undefined);
   }
 

@@ -2,22 +2,13 @@
 import type { Socket } from 'node:net';
 import { type Cancel, noTimer } from '../../clock.ts';
 
-/** The addresses and ports of both ends, which identify a connection, with and without TLS. */
-export type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>;
-
-export function idOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-}
-
 export class PendingConnection {
-  readonly id: string;
   readonly socket: Socket;
   readonly #onSettled: (pending: PendingConnection) => void;
   #cancel = noTimer;
   #isSettled = false;
 
   constructor(socket: Socket, onSettled: (pending: PendingConnection) => void) {
-    this.id = idOf(socket);
     this.socket = socket;
     this.#onSettled = onSettled;
   }

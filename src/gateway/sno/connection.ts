@@ -6,10 +6,12 @@
  * any state --fault, drain, client closes--> closing
  *
  * Frames are handled in the order in which they arrive. While a token is being checked, the socket
- * is not read, and frames already read wait. The socket is also not read while the client does not
- * read its answers, so that no client can fill the memory with unread answers.
+ * is not read, and frames already read wait. A token that was verified before needs no wait. The
+ * socket is also not read while the client does not read its answers, so that no client can fill
+ * the memory with unread answers.
  */
 import { WebSocket } from 'ws';
+import type { Identity } from '../../access/access.ts';
 import { noTimer } from '../../clock.ts';
 import { SnoError } from '../../errors.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
@@ -266,7 +268,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
     switch (this.#state) {
       case 'awaiting-hello':
         this.#cancelHelloTimer();
-        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
+        if (frame.type === 'hello') this.#take(frame.token ?? this.#bearer);
         else
           this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
         return;
@@ -286,7 +288,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
         this.refuse(new SnoError('hello_repeated', 'the client sent a second hello'), CLOSE.malformed);
         return;
       case 'token':
-        void this.#verify(frame.token);
+        this.#take(frame.token);
         return;
       case 'subscribe':
         this.#session.subscribe(requestOf(frame, this.#frames));
@@ -319,9 +321,24 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
     }
   }
 
-  async #verify(token: string | undefined): Promise<void> {
+  /** Takes a token. If it was verified before, the frames behind it need not wait. */
+  #take(token: string | undefined): void {
     const isHello = this.#state === 'awaiting-hello';
     this.#bearer = undefined;
+    const identity = this.#session.recall(token);
+    if (identity === undefined) void this.#verify(token, isHello);
+    else this.#begin(identity, isHello);
+  }
+
+  /** Returns false if the connection is being closed. */
+  #begin(identity: Identity, isHello: boolean): boolean {
+    this.#state = 'open';
+    if (isHello && !this.#welcome()) return false;
+    this.#session.renew(identity);
+    return true;
+  }
+
+  async #verify(token: string | undefined, isHello: boolean): Promise<void> {
     this.#state = 'verifying';
     this.#socket.pause();
     const identity = await this.#session.verify(token);
@@ -330,10 +347,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
       this.refuse(identity, CLOSE.tokenRefused);
       return;
     }
-    this.#state = 'open';
-    if (isHello && !this.#welcome()) return;
-    this.#session.renew(identity);
-    this.#resume();
+    if (this.#begin(identity, isHello)) this.#resume();
   }
 
   /** Sends the welcome. Returns false if there is no stream to join yet. */

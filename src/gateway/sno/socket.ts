@@ -5,7 +5,8 @@
  * handshake's states and timer stay in `ws`.
  *
  * This relies on private members of ws: `_sender`, of which only `close` is called;
- * `_closeFrameReceived`; `_extensions`. Its version is pinned, and the tests of close codes and of
+ * `_closeFrameReceived`; `_extensions`. And on `_events` of Node's emitters, which may be undefined
+ * while there is no listener. The version of ws is pinned, and the tests of close codes and of
  * compressed frames fail if that changes.
  */
 import { WebSocket } from 'ws';
@@ -64,7 +65,8 @@ export class ClientSocket extends WebSocket {
   declare _sender: Sender;
   declare readonly _closeFrameReceived: boolean;
   /** By name. The receiver shares this object. */
-  declare readonly _extensions: Record<string, unknown>;
+  declare _extensions: Record<string, unknown>;
+  declare _events: object | undefined;
   #feed: Sending | undefined;
   #owner: SocketOwner | undefined;
   /** The fault of a compressed frame, for which `ws` gives no close code. */
@@ -75,6 +77,8 @@ export class ClientSocket extends WebSocket {
     this.#feed = feed;
     this.#owner = owner;
     this._sender = new Sender(feed, owner);
+    // `emit` calls the owner from now on.
+    this._events = undefined;
   }
 
   /**
