@@ -11,6 +11,7 @@ interface Place {
   index: number;
 }
 
+const IN = { isIn: true } as const;
 /** Items without a known address count as one address. */
 const UNKNOWN = '';
 
@@ -39,7 +40,7 @@ export class FairShare<Item> {
   enter(item: Item, address: string = UNKNOWN): { readonly isIn: boolean; readonly displaced?: Item } {
     if (this.size < this.#max) {
       this.#add(item, address);
-      return { isIn: true };
+      return IN;
     }
     this.#ranks ??= new Ranks(this.#items);
     const { most, heaviest } = this.#ranks;

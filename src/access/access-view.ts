@@ -12,9 +12,10 @@ import { nestsTooDeeply, SHOWN_DEPTH_MAX } from '../json.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createParsingPool } from '../postgres/connect.ts';
+import { arrayText } from '../postgres/quote.ts';
 import type { Access, Claims, Member, Rights } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';
-import { arrayText, claimTexts, findClaim, userOf } from './claims.ts';
+import { claimTexts, findClaim, userOf } from './claims.ts';
 import { queryFault } from './query-fault.ts';
 import { type Answer, Questions } from './questions.ts';
 import { broken, denied, undeclared, unknown } from './refusals.ts';
@@ -96,7 +97,23 @@ export class ViewAccess implements Access, Rights {
     return this.#questions.waiting;
   }
 
-  async check(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined> {
+  check(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined> {
+    const { access, values, valueTypes } = channel;
+    if (this.#open || access === undefined || isCanonical(values, valueTypes) !== true)
+      return this.#checkValues(channel, claims, address);
+    return this.#ask(access, values, claims, address).then(
+      (answer) => (answer === undefined ? this.#denied(channel, claims) : undefined),
+      (error: unknown) => this.#failed(channel, error),
+    );
+  }
+
+  #failed(channel: ResolvedChannel, error: unknown): SnoError {
+    if (queryFault(error) === 'view') return this.#broken(channel, error as pg.DatabaseError);
+    return this.#unanswered(channel, error);
+  }
+
+  /** Postgres may have to say whether the channel's values are valid. */
+  async #checkValues(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined> {
     const { access, values, valueTypes } = channel;
     if (!this.#open && access === undefined) {
       const error = undeclared(channel);
@@ -115,8 +132,7 @@ export class ViewAccess implements Access, Rights {
       isValue ??= await this.#isValue(channel, address);
       return isValue ? this.#denied(channel, claims) : unknown(channel);
     } catch (error) {
-      if (queryFault(error) === 'view') return this.#broken(channel, error as pg.DatabaseError);
-      return this.#unanswered(channel, error);
+      return this.#failed(channel, error);
     }
   }
 

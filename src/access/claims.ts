@@ -50,8 +50,3 @@ export function differsFrom(claims: Claims, { name, text, type }: ClaimValue): b
   const isPrinted = canonicalTest(type);
   return claimTexts(findClaim(claims, name)).every((own) => own !== text && isPrinted(own) === true);
 }
-
-/** The text of a Postgres array of these texts. */
-export function arrayText(texts: readonly string[]): string {
-  return `{${texts.map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`).join()}}`;
-}

@@ -17,6 +17,7 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { FairShare } from '../fair-share.ts';
+import { arrayText } from '../postgres/quote.ts';
 import { RoundRobin } from '../round-robin.ts';
 import { queryFault } from './query-fault.ts';
 
@@ -279,7 +280,7 @@ export class Questions {
     let broken: Error | undefined;
     try {
       const columns = (questions[0] as Question).parameters.map((_, index) =>
-        questions.map(({ parameters }) => parameters[index] as string),
+        arrayText(questions.map(({ parameters }) => parameters[index] as string)),
       );
       const { rows } = await client.query<[number, ...unknown[]]>({
         name,

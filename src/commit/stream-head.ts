@@ -39,6 +39,8 @@ export class StreamHead implements Head {
   /** End of the last whole commit, or a keepalive's position after it. */
   #lsn: Lsn = 0;
   #notifications = 0;
+  /** The last `headText`, and what it was made of. */
+  readonly #text = { epoch: '', lsn: -1, notifications: 0, text: '' };
   #wholeSequence = 0;
   #isInCommit = false;
   #commitLsn: Lsn = 0;
@@ -61,8 +63,16 @@ export class StreamHead implements Head {
     return { lsn: this.#lsn, index: COMMIT_END_INDEX + this.#notifications };
   }
 
+  /** Made once: thousands of subscriptions may begin at one place. */
   get headText(): string {
-    return formatPosition(this.#epoch, this.#lsn, COMMIT_END_INDEX + this.#notifications);
+    const text = this.#text;
+    if (text.lsn !== this.#lsn || text.notifications !== this.#notifications || text.epoch !== this.#epoch) {
+      text.epoch = this.#epoch;
+      text.lsn = this.#lsn;
+      text.notifications = this.#notifications;
+      text.text = formatPosition(this.#epoch, this.#lsn, COMMIT_END_INDEX + this.#notifications);
+    }
+    return text.text;
   }
 
   /** The LSN of the head. */

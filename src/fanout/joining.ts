@@ -31,13 +31,14 @@ import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import { type CheckedConnection, checkAccess } from './access/check.ts';
+import type { Encoding } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
 import type { From } from './fanout.ts';
 import type { HistoryReads } from './history/reads.ts';
 import type { Waiter } from './history/wanted.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
-import { SnapshotDelivery } from './snapshots/delivery.ts';
+import { SnapshotDelivery, type SnapshotReceiver } from './snapshots/delivery.ts';
 import type { SnapshotOrder, TouchedCommits } from './snapshots/order.ts';
 import type { Outcome } from './snapshots/recipient.ts';
 import type { SnapshotTurns } from './snapshots/turns.ts';
@@ -105,7 +106,7 @@ export interface JoiningFeed extends CheckedConnection {
   fail(subscription: Subscription, error: SnoError): void;
 }
 
-export class Joining {
+export class Joining implements SnapshotReceiver {
   readonly #hub: JoiningHub;
   readonly #feed: JoiningFeed;
   readonly #subscription: Subscription;
@@ -129,7 +130,7 @@ export class Joining {
         this.#resume(from.position);
         return;
       case 'snapshot':
-        void this.#startWithSnapshot();
+        this.#startWithSnapshot();
     }
   }
 
@@ -209,22 +210,23 @@ export class Joining {
     this.#feed.reset(this.#subscription, reason);
   }
 
-  async #startWithSnapshot(): Promise<void> {
-    const hub = this.#hub;
-    const feed = this.#feed;
+  #startWithSnapshot(): void {
+    void this.#receiveSnapshot().then(
+      (isReceived) => {
+        if (isReceived) this.#hub.markers.expect(() => this.#meet());
+        else this.#order?.end();
+      },
+      (error: unknown) => this.#snapshotFailed(error),
+    );
+  }
+
+  #snapshotFailed(error: unknown): void {
     const subscription = this.#subscription;
-    let isReceived = false;
-    try {
-      isReceived = await this.#receiveSnapshot();
-    } catch (error) {
-      if (subscription.isEnded) return;
-      if (!(error instanceof SnoError)) throw error;
-      hub.options.events.failed(error, subscription.channel.name);
-      feed.fail(subscription, error);
-    } finally {
-      if (!isReceived) this.#order?.end();
-    }
-    if (isReceived) hub.markers.expect(() => this.#meet());
+    this.#order?.end();
+    if (subscription.isEnded) return;
+    if (!(error instanceof SnoError)) throw error;
+    this.#hub.options.events.failed(error, subscription.channel.name);
+    this.#feed.fail(subscription, error);
   }
 
   /** Every commit that the snapshot sees has arrived. */
@@ -244,8 +246,10 @@ export class Joining {
     const feed = this.#feed;
     const subscription = this.#subscription;
     for (let attempt = 1; ; ) {
-      const outcome = await this.#takeSnapshot();
+      const outcome = await (this.#isLate || feed.outbox.full ? this.#takeSnapshotLater() : this.#takeSnapshot());
       if (subscription.isEnded) return false;
+      subscription.snapshotWritten();
+      if (outcome !== 'later') feed.isLaggard = outcome === 'lagging';
       switch (outcome) {
         case 'whole':
           return true;
@@ -267,38 +271,54 @@ export class Joining {
     }
   }
 
-  async #takeSnapshot(): Promise<Outcome> {
+  /** Waits first until the socket accepts more. */
+  async #takeSnapshotLater(): Promise<Outcome> {
     const feed = this.#feed;
-    const subscription = this.#subscription;
     // All channels of the connection would ask again at once, for more than the socket accepts.
     const endTurn = this.#isLate ? await feed.snapshotTurns.take() : undefined;
     try {
       // A client whose socket accepts nothing must not occupy a place that others wait for.
       if (feed.outbox.full) await feed.outbox.writable();
-      if (subscription.isEnded) return 'left';
-      const delivery = new SnapshotDelivery({
-        encoding: feed.groupOf(subscription).encoding,
-        outbox: feed.outbox,
-        isUseful: (visibility) => this.#isUseful(visibility),
-        checkAccess: () => checkAccess(feed, subscription),
-        pendingChecks: () => feed.pendingChecks,
-        isEnded: () => subscription.isEnded,
-      });
-      const { channel, grant } = subscription;
-      const request = this.#hub.options.snapshots.request(channel, delivery, feed.isLaggard, grant.address);
-      subscription.waitForSnapshot(request.leave);
-      const outcome = await request.outcome;
-      if (subscription.isEnded) return 'left';
-      subscription.snapshotWritten();
-      if (outcome !== 'later') feed.isLaggard = outcome === 'lagging';
-      return outcome;
+      return this.#subscription.isEnded ? 'left' : await this.#takeSnapshot();
     } finally {
       endTurn?.();
     }
   }
 
+  #takeSnapshot(): Promise<Outcome> {
+    const feed = this.#feed;
+    const subscription = this.#subscription;
+    const { channel, grant } = subscription;
+    const delivery = new SnapshotDelivery(this);
+    const request = this.#hub.options.snapshots.request(channel, delivery, feed.isLaggard, grant.address);
+    subscription.waitForSnapshot(request);
+    return request.outcome;
+  }
+
+  // For the delivery of its snapshot:
+
+  get outbox(): Outbox {
+    return this.#feed.outbox;
+  }
+
+  get encoding(): Encoding {
+    return this.#feed.groupOf(this.#subscription).encoding;
+  }
+
+  get isEnded(): boolean {
+    return this.#subscription.isEnded;
+  }
+
+  get pendingChecks(): Promise<void> | undefined {
+    return this.#feed.pendingChecks;
+  }
+
+  checkAccess(): Promise<void> {
+    return checkAccess(this.#feed, this.#subscription);
+  }
+
   /** Whether the snapshot and the journal together contain everything. */
-  #isUseful(visibility: Visibility): boolean {
+  isUseful(visibility: Visibility): boolean {
     const subscription = this.#subscription;
     // The snapshot must not show the view as it was before a redefinition that has already arrived.
     const { voided } = subscription.log;

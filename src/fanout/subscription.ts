@@ -27,7 +27,7 @@
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Entry } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
-import type { ChannelLog } from '../journal/journal.ts';
+import type { ChannelLog, LogWatcher } from '../journal/journal.ts';
 import type { Visibility } from '../markers/visibility.ts';
 import type { EncodingGroup } from './encoding-group.ts';
 import type { Grant } from './fanout.ts';
@@ -44,15 +44,18 @@ interface Seam {
   readonly position: string;
 }
 
+/** A request that can be withdrawn. */
+export interface Leavable {
+  leave(): void;
+}
+
 /** What a subscription keeps of its snapshot until it has passed the seam. */
 interface Snapshot {
-  /** Leaves the snapshot's read. Set while the snapshot is being read. */
-  leave: (() => void) | undefined;
+  /** The snapshot's read. Set while the snapshot is being read. */
+  request: Leavable | undefined;
   visibility: Visibility | undefined;
   /** Set once every commit that the snapshot sees has arrived. */
   seam: Seam | undefined;
-  /** Ends the watch for entries that the journal drops. */
-  unwatch: (() => void) | undefined;
 }
 
 /** The client's own name of the channel, and the connections of its encoding. */
@@ -61,7 +64,7 @@ interface Naming {
   readonly group: EncodingGroup;
 }
 
-export class Subscription {
+export class Subscription implements LogWatcher {
   readonly channel: ResolvedChannel;
   readonly grant: Grant;
   readonly log: ChannelLog;
@@ -127,10 +130,10 @@ export class Subscription {
     return this.log.evicted > Math.max(this.#cursor, this.#safeFrom);
   }
 
-  /** Its snapshot has been requested. Ending before `snapshotWritten` calls `leave`. */
-  waitForSnapshot(leave: () => void): void {
+  /** Its snapshot has been requested. Ending before `snapshotWritten` withdraws the request. */
+  waitForSnapshot(request: Leavable): void {
     this.#expect('joining');
-    this.#snapshotPart().leave = leave;
+    this.#snapshotPart().request = request;
   }
 
   /**
@@ -146,15 +149,22 @@ export class Subscription {
     // The journal may drop earlier entries if the snapshot sees them.
     this.#safeFrom = sequence;
     this.#keepUnseen();
-    snapshot.unwatch?.();
-    snapshot.unwatch = this.log.watch((entry) => this.#dropped(entry));
+    this.log.watch(this);
     return !this.isOvertaken;
+  }
+
+  /**
+   * A commit that the snapshot sees may be larger than the journal: its dropped entries are not
+   * missed.
+   */
+  dropped(entry: Entry): void {
+    if (entry.sequence > this.#safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.#safeFrom = entry.sequence;
   }
 
   /** The read of its snapshot is over: there is nothing to leave. */
   snapshotWritten(): void {
     this.#expect('joining');
-    this.#snapshotPart().leave = undefined;
+    this.#snapshotPart().request = undefined;
   }
 
   /**
@@ -227,7 +237,7 @@ export class Subscription {
   end(): void {
     assert(!this.isEnded, 'a subscription ends once');
     this.#state = 'ended';
-    this.#snapshot?.leave?.();
+    this.#snapshot?.request?.leave();
     this.#forgetSnapshot();
     this.#leaveHistory();
   }
@@ -243,7 +253,7 @@ export class Subscription {
   }
 
   #snapshotPart(): Snapshot {
-    this.#snapshot ??= { leave: undefined, visibility: undefined, seam: undefined, unwatch: undefined };
+    this.#snapshot ??= { request: undefined, visibility: undefined, seam: undefined };
     return this.#snapshot;
   }
 
@@ -271,21 +281,13 @@ export class Subscription {
     }
   }
 
-  /**
-   * A commit that the snapshot sees may be larger than the journal: its dropped entries are not
-   * missed.
-   */
-  #dropped(entry: Entry): void {
-    if (entry.sequence > this.#safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.#safeFrom = entry.sequence;
-  }
-
   #leaveHistory(): void {
     this.#endHistory?.();
     this.#endHistory = undefined;
   }
 
   #forgetSnapshot(): void {
-    this.#snapshot?.unwatch?.();
+    if (this.#snapshot !== undefined) this.log.unwatch(this);
     this.#snapshot = undefined;
   }
 }

@@ -117,9 +117,9 @@ export class Appearances {
       const channel = channels.resolve(appearance.channel);
       // The fan-out ends the subscription of a channel that is gone.
       if (channel instanceof SnoError) continue;
-      const { earlierRevocations, close } = fanout.openAccessCheck(channel, ['channel_presence']);
-      close();
-      this.recheck(name, earlierRevocations);
+      const window = fanout.openAccessCheck(channel, ['channel_presence']);
+      window.close();
+      this.recheck(name, window.earlierRevocations);
     }
   }
 

@@ -182,7 +182,7 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#attempts ??= new Map();
     this.#attempts.set(name, attempt);
     this.#checks++;
-    attempt.done = attempt.run().finally(() => {
+    attempt.done = attempt.run().then(() => {
       this.#checks--;
     });
   }
@@ -241,8 +241,21 @@ export class Session implements Grant, AttemptSession, Sender {
   }
 
   /** Retries until the database answers, or the token expires. */
-  async stillAllowed({ name }: ResolvedChannel): Promise<Verdict> {
-    const { access, channels, clock } = this.#services;
+  stillAllowed(asked: ResolvedChannel): Promise<Verdict> {
+    const { access, channels } = this.#services;
+    const claims = this.#claims;
+    // Mostly nothing has changed, and the database answers.
+    if (channels.known !== undefined || claims === undefined || asked.version !== channels.version)
+      return this.#stillAllowed(asked.name);
+    return access.check(asked, claims, this.address).then((refusal) => {
+      if (claims !== this.#claims) return this.#stillAllowed(asked.name);
+      if (refusal?.code !== 'try_again') return verdictOf(refusal);
+      return this.#recheckLater().then(() => this.#stillAllowed(asked.name));
+    });
+  }
+
+  async #stillAllowed(name: string): Promise<Verdict> {
+    const { access, channels } = this.#services;
     for (;;) {
       if (channels.known !== undefined) await channels.known;
       const claims = this.#claims;
@@ -252,8 +265,13 @@ export class Session implements Grant, AttemptSession, Sender {
       const refusal = await access.check(channel, claims, this.address);
       if (claims !== this.#claims) continue;
       if (refusal?.code !== 'try_again') return verdictOf(refusal);
-      await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
+      await this.#recheckLater();
     }
+  }
+
+  #recheckLater(): Promise<void> {
+    const { clock } = this.#services;
+    return new Promise((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
   }
 
   isCurrent(attempt: SubscribeAttempt): boolean {
@@ -344,18 +362,18 @@ export class Session implements Grant, AttemptSession, Sender {
     const channel = channels.resolve(channelName);
     // The fan-out ends a channel that no longer exists.
     if (channel instanceof SnoError) return;
-    const { earlierRevocations, close } = fanout.openAccessCheck(channel, ['channel_access']);
-    close();
+    const window = fanout.openAccessCheck(channel, ['channel_access']);
+    window.close();
     let refusal = await access.check(channel, claims, this.address);
     // Commits that queries did not see yet may have been skipped: they affected a user that the
     // earlier token did not name.
-    if (refusal === undefined && earlierRevocations !== undefined) {
-      await earlierRevocations;
+    if (refusal === undefined && window.earlierRevocations !== undefined) {
+      await window.earlierRevocations;
       if (this.#claims === claims) refusal = await access.check(channel, claims, this.address);
     }
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
-      await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
+      await this.#recheckLater();
       await this.#recheck(name, channelName, claims, grantedUntil);
     } else {
       this.#feed.unsubscribe(name, 'access_revoked', verdictOf(refusal));

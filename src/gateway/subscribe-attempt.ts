@@ -119,7 +119,18 @@ export class SubscribeAttempt {
    * Checks whether the channel may be joined, once queries see every commit that the WAL has
    * delivered. Undefined: it may.
    */
-  async #check(
+  #check(
+    channel: ResolvedChannel,
+    claims: Claims,
+    window: AccessCheckWindow | undefined,
+  ): Promise<SnoError | undefined> {
+    const isSimple = window?.earlierRevocations === undefined && this.wish.presence === undefined;
+    if (isSimple && snapshotRefusal(channel, this.from) === undefined)
+      return this.#services.access.check(channel, claims, this.#session.address);
+    return this.#checkAll(channel, claims, window);
+  }
+
+  async #checkAll(
     channel: ResolvedChannel,
     claims: Claims,
     window: AccessCheckWindow | undefined,

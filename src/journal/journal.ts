@@ -18,11 +18,14 @@ export interface ChannelLog {
   readonly evicted: number;
   /** The newest mark that voided everything before it. Undefined: none. */
   readonly voided: Mark | undefined;
-  /**
-   * Calls `dropped` for each dropped entry, just before it counts as evicted. Returns a function
-   * that ends the watch.
-   */
-  watch(dropped: (entry: Entry) => void): () => void;
+  watch(watcher: LogWatcher): void;
+  /** Ends the watch. */
+  unwatch(watcher: LogWatcher): void;
+}
+
+export interface LogWatcher {
+  /** Called for each dropped entry, just before it counts as evicted. */
+  dropped(entry: Entry): void;
 }
 
 /** The entries of a channel that were read from before the journal. */

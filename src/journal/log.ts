@@ -4,7 +4,7 @@ import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import { memoryOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
-import type { ChannelLog } from './journal.ts';
+import type { ChannelLog, LogWatcher } from './journal.ts';
 
 /** Measured bytes of memory that an entry costs beside its payload and old values. */
 const ENTRY_OVERHEAD_BYTES = 256;
@@ -40,7 +40,7 @@ export class Log implements ChannelLog {
   /** Undefined: the ring holds all entries, as in most logs. */
   older: OlderPart | undefined;
   /** Undefined while the log has no watcher: most logs never have one. */
-  #watchers: Set<(entry: Entry) => void> | undefined;
+  #watchers: Set<LogWatcher> | undefined;
 
   constructor(name: string, pattern: string) {
     this.name = name;
@@ -66,19 +66,20 @@ export class Log implements ChannelLog {
     return low;
   }
 
-  watch(dropped: (entry: Entry) => void): () => void {
+  watch(watcher: LogWatcher): void {
     this.#watchers ??= new Set();
-    this.#watchers.add(dropped);
-    return () => {
-      this.#watchers?.delete(dropped);
-      if (this.#watchers?.size === 0) this.#watchers = undefined;
-    };
+    this.#watchers.add(watcher);
+  }
+
+  unwatch(watcher: LogWatcher): void {
+    this.#watchers?.delete(watcher);
+    if (this.#watchers?.size === 0) this.#watchers = undefined;
   }
 
   /** Drops its oldest entry. */
   dropFirst(): Entry {
     const entry = this.list.shift() as Entry;
-    for (const dropped of this.#watchers ?? NO_WATCHERS) dropped(entry);
+    for (const watcher of this.#watchers ?? NO_WATCHERS) watcher.dropped(entry);
     this.evicted = entry.sequence;
     return entry;
   }

@@ -17,6 +17,11 @@ const QUERY_TIMEOUT_MS = 30_000;
  * in time.
  */
 const PATIENCE_MORE_MS = 1_000;
+/**
+ * Maximum bytes of one read of a COPY. Several servers write at the same time: with larger reads
+ * there are fewer turns, and in each turn one write to a client.
+ */
+const COPY_READ_BYTES = 256 * 1024;
 /** For a query without a time limit. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -60,14 +65,25 @@ export function createPool(url: string, role: string, size: number, timeoutMs = 
   return poolOf({ ...configOf(url, role, PINNED), types: AS_TEXT, query_timeout: timeoutMs }, size);
 }
 
+interface LoggedPoolOptions {
+  readonly logger: Pick<Logger, 'debug'>;
+  readonly timeoutMs?: number;
+}
+
 /** As createPool. It logs an idle connection that breaks; the pool replaces such a connection. */
-export function createLoggedPool(
-  url: string,
-  role: string,
-  size: number,
-  { logger, timeoutMs }: { readonly logger: Pick<Logger, 'debug'>; readonly timeoutMs?: number },
-): pg.Pool {
-  const pool = createPool(url, role, size, timeoutMs);
+export function createLoggedPool(url: string, role: string, size: number, options: LoggedPoolOptions): pg.Pool {
+  return logged(createPool(url, role, size, options.timeoutMs), options);
+}
+
+/** As createLoggedPool, for connections that read rows by COPY, in place. */
+export function createCopyPool(url: string, role: string, size: number, options: LoggedPoolOptions): pg.Pool {
+  const { timeoutMs = QUERY_TIMEOUT_MS } = options;
+  const makeSocket = () => new InPlaceSocket(COPY_READ_BYTES);
+  const config = { ...configOf(url, role, PINNED), types: AS_TEXT, query_timeout: timeoutMs, makeSocket };
+  return logged(poolOf(config, size), options);
+}
+
+function logged(pool: pg.Pool, { logger }: LoggedPoolOptions): pg.Pool {
   pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
   return pool;
 }

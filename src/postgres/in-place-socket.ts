@@ -6,7 +6,7 @@
  */
 import { Socket } from 'node:net';
 
-/** Maximum bytes of one read. */
+/** Maximum bytes of one read, unless the socket is made for other ones. */
 export const READ_BYTES_MAX = 64 * 1024;
 
 /** The bytes read are `buffer[0, bytes)`, valid during the call only. */
@@ -15,8 +15,9 @@ export type ReadInPlace = (buffer: Buffer, bytes: number) => void;
 export class InPlaceSocket extends Socket {
   readonly #reading: { take: ReadInPlace };
 
-  constructor() {
-    const buffer = Buffer.allocUnsafeSlow(READ_BYTES_MAX);
+  /** `readBytesMax`: maximum bytes of one read. */
+  constructor(readBytesMax = READ_BYTES_MAX) {
+    const buffer = Buffer.allocUnsafeSlow(readBytesMax);
     const reading: { take: ReadInPlace } = { take: () => undefined };
     const callback = (bytes: number) => {
       reading.take(buffer, bytes);

@@ -44,7 +44,7 @@ import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { Peers } from '../peers/peers.ts';
 import { SignOuts } from '../peers/sign-outs.ts';
 import { SubscriptionCounts } from '../peers/subscription-counts.ts';
-import { createLoggedPool } from '../postgres/connect.ts';
+import { createCopyPool } from '../postgres/connect.ts';
 import { Publisher } from '../postgres/publisher.ts';
 import { Presence } from '../presence/presence.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
@@ -140,7 +140,7 @@ export class GatewayRole implements Gateways {
     // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
     const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
     const { SNO_SNAPSHOT_SECONDS: secondsMax, SNO_SNAPSHOT_BYTES: batchBytesMax, SNO_SNAPSHOTS: runningMax } = settings;
-    this.#snapshotPool = createLoggedPool(databaseUrl, 'snapshot', runningMax, { logger, timeoutMs: snapshotMsMax });
+    this.#snapshotPool = createCopyPool(databaseUrl, 'snapshot', runningMax, { logger, timeoutMs: snapshotMsMax });
     const reader = { pool: this.#snapshotPool, control: pool, secondsMax, batchBytesMax };
     const waitingMax = settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY;
     this.#snapshots = new Snapshots({

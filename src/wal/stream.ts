@@ -8,7 +8,7 @@ import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import { createReplicationClient } from '../postgres/connect.ts';
-import { CopyReader } from './copy-reader.ts';
+import { CopyReader } from '../postgres/copy-reader.ts';
 import { endFault, isPublicationMissing, startFault, streamFault } from './fault.ts';
 import { Intake } from './intake.ts';
 import { KeepaliveSender } from './keepalive.ts';

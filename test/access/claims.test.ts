@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { canonicalSql, isCanonical } from '../../src/access/channel-value.ts';
-import { arrayText, claimTexts, findClaim } from '../../src/access/claims.ts';
+import { claimTexts, findClaim } from '../../src/access/claims.ts';
+import { arrayText } from '../../src/postgres/quote.ts';
 
 test.each([
   ['u1', ['u1']],

@@ -122,7 +122,8 @@ test('the journal is read on from the last frame, and what is left out is counte
     pattern: 'room:{id}',
     evicted: -1,
     voided: undefined,
-    watch: () => () => undefined,
+    watch: () => undefined,
+    unwatch: () => undefined,
     get length() {
       return sequences.length;
     },

@@ -1,6 +1,5 @@
 /** A compiled view's results for rows, and the results of its queries, on a real database. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { arrayText } from '../../src/access/claims.ts';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { matchPattern } from '../../src/channels/catalog/pattern.ts';
 import type { AccessView } from '../../src/channels/channel.ts';
@@ -8,6 +7,7 @@ import { compileAccess } from '../../src/channels/compiler/access/view.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { Types } from '../../src/channels/values/types.ts';
 import { SnoError } from '../../src/errors.ts';
+import { arrayText } from '../../src/postgres/quote.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { boundOf, catalogOf, compileIn, Reading, snapshotRows, viewOf } from './compiled.ts';

@@ -1,4 +1,5 @@
 /** Snapshots that are read together, from real views: they equal those that are read alone. */
+import type { EventEmitter } from 'node:events';
 import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -7,7 +8,7 @@ import { type BatchResult, type BatchSink, startBatch } from '../../src/fanout/s
 import { startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
 import type { Visibility } from '../../src/markers/visibility.ts';
 import { type Payload, textOf } from '../../src/memory/payload.ts';
-import { createPool } from '../../src/postgres/connect.ts';
+import { createCopyPool, createPool } from '../../src/postgres/connect.ts';
 import { catalogOf, viewOf } from '../channels/compiled.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -103,7 +104,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       const name = `${pattern} of ${JSON.stringify(values).replaceAll(/["\\]/g, '.')}`;
       return { name, values, valueTypes: [], pattern: parsed, view: { fingerprint: '', snapshot }, access: undefined };
     };
-    pool = createPool(database.url, 'snapshot', 4);
+    pool = createCopyPool(database.url, 'snapshot', 4, { logger: { debug: () => undefined } });
     control = createPool(database.url, 'query', 2);
   });
   afterAll(async () => {
@@ -231,6 +232,35 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     for (const sink of others) dropped.drop(sink);
     expect(await dropped.done).toEqual({ large: [], unread: [], bytes: 0, error: undefined });
     expect(others.map(({ isEnded }) => isEnded)).toEqual([false, false]);
+  });
+
+  test('an integer that is written in another way names no channel', async () => {
+    const sinks = ['7', '07', '+7', ' 7'].map((room) => new Sink(channelOf('room:{room}', [room])));
+    expect((await batch(sinks)).unread).toEqual([]);
+    const [first, ...others] = sinks as [Sink, ...Sink[]];
+    expect(first.rows.length).toBeGreaterThan(0);
+    expect(others.map(({ rows }) => rows)).toEqual([[], [], []]);
+    for (const { channel } of others) expect((await alone(channel)).rows).toEqual([]);
+  });
+
+  test("rows are read in place: none goes through pg's parser, before and after an error", async () => {
+    const own = createCopyPool(database.url, 'snapshot', 1, { logger: { debug: () => undefined } });
+    const client = (await own.connect()) as pg.PoolClient & { readonly connection: EventEmitter };
+    let parsed = 0;
+    client.connection.on('copyData', () => parsed++);
+    client.release();
+    const read = async (pattern: string, room: number) => {
+      const sink = new Sink(channelOf(pattern, [String(room)]));
+      await startSnapshot({ ...options(), pool: own }, sink.channel, sink).done;
+      return sink.rows.length;
+    };
+    await database.query('insert into moving values (999, 60), (1000, 61)');
+    expect(await read('divided:{room}', 60)).toBe(1);
+    await expect(read('divided:{room}', 61)).rejects.toMatchObject({ code: 'channel_unknown' });
+    expect(await read('divided:{room}', 60)).toBe(1);
+    expect([parsed, own.totalCount]).toEqual([0, 1]);
+    await own.end();
+    await database.query('delete from moving where id > 500');
   });
 
   test('an index is used for each channel of a batch', async () => {

@@ -88,7 +88,7 @@ async function send(channel: string, sink: RowSink): Promise<void> {
   const row = new CopiedRow(false);
   payloads.begin(channel);
   for (const chunk of ROWS) {
-    const full = row.read(chunk) ? payloads.add(row) : undefined;
+    const full = row.read(chunk, 0, chunk.length) ? payloads.add(row) : undefined;
     if (full !== undefined) await sink.piece(full);
   }
   await sink.piece(payloads.last());

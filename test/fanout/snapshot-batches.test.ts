@@ -308,7 +308,7 @@ test('the channels of a batch become fewer if batches are slow or fail, and more
       pace.finished('view', { channels, ms: ms(channels), isSmooth });
       return pace.channelsMax('view');
     });
-  expect(sizes(() => 5, true)).toEqual([32, 64, 128, 128, 128, 128, 128, 128, 128, 128]);
+  expect(sizes(() => 5, true)).toEqual([32, 64, 128, 256, 256, 256, 256, 256, 256, 256]);
   expect(sizes((channels) => channels * 10, true).slice(-1)).toEqual([10]);
   expect(sizes(() => 5, false)).toEqual([5, 2, 1, 1, 1, 1, 1, 1, 1, 1]);
   expect(sizes((channels) => channels * 1_000, true).slice(-1)).toEqual([1]);

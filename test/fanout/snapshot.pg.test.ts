@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type RowSink, startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
-import { createPool } from '../../src/postgres/connect.ts';
+import { createCopyPool, createPool } from '../../src/postgres/connect.ts';
 import { TcpProxy } from '../oracle/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   const port = Number(url.port);
   proxy = await TcpProxy.listen(() => port);
   url.port = String(proxy.port);
-  pool = createPool(url.href, 'snapshot', 1, 60_000);
+  pool = createCopyPool(url.href, 'snapshot', 1, { logger: { debug: () => undefined }, timeoutMs: 60_000 });
   control = createPool(database.url, 'query', 1);
   await database.query('create table rows (id int)');
 });

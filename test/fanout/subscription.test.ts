@@ -15,7 +15,7 @@ type Transition = readonly [call: (subscription: Subscription) => void, to: Subs
 /** By the state that it starts from. */
 const TRANSITIONS: Readonly<Record<SubscriptionState, Readonly<Record<string, Transition>>>> = {
   joining: {
-    waitForSnapshot: [(each) => each.waitForSnapshot(() => {}), 'joining'],
+    waitForSnapshot: [(each) => each.waitForSnapshot({ leave: () => {} }), 'joining'],
     takeSnapshot: [(each) => void each.takeSnapshot(new Visibility('7:7:'), 0), 'joining'],
     snapshotWritten: [(each) => each.snapshotWritten(), 'joining'],
     catchUpAfterSnapshot: [(each) => each.catchUpAfterSnapshot(0, 'e-1-1:0/1:1'), 'catching'],
@@ -61,10 +61,10 @@ test.each(STATES.flatMap((state) => Object.keys(ALL).map((method) => [method, st
 test('leaves its snapshot when it ends while the snapshot is being read, and not after', () => {
   const left: string[] = [];
   const reading = inState('joining');
-  reading.waitForSnapshot(() => left.push('reading'));
+  reading.waitForSnapshot({ leave: () => void left.push('reading') });
   reading.end();
   const written = inState('joining');
-  written.waitForSnapshot(() => left.push('written'));
+  written.waitForSnapshot({ leave: () => void left.push('written') });
   written.snapshotWritten();
   written.end();
   expect(left).toEqual(['reading']);

@@ -39,7 +39,7 @@ export class ChannelNames {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
       return new SnoError('channel_invalid', 'this is not a canonical channel name');
     const found = this.#served.find(name);
-    if (found !== undefined) return resolved(found.item, name, found.values);
+    if (found !== undefined) return resolved(found.item, name, found.values, this.#version);
     const refused = this.#refused.find(name)?.item;
     if (refused !== undefined)
       return refused.isAwaited
@@ -70,6 +70,12 @@ export class ChannelNames {
   }
 }
 
-function resolved(served: ServedChannel, name: string, values: readonly string[]): ResolvedChannel {
-  return { ...served, name, values };
+function resolved(
+  { pattern, valueTypes, view, access, presence, send, isViewGone }: ServedChannel,
+  name: string,
+  values: readonly string[],
+  version: number,
+): ResolvedChannel {
+  // A literal, since a spread would cost more than the rest of `resolve`.
+  return { pattern, valueTypes, view, access, presence, send, isViewGone, name, values, version };
 }

@@ -22,11 +22,11 @@ export interface ServedChannel {
    * Finds the member that a client appears as. Undefined: no client may appear. The result of its
    * `sql` has two more columns: the member's id, and its public data as the text of a JSON object.
    */
-  readonly presence?: ServedAccess;
+  readonly presence?: ServedAccess | undefined;
   /** Decides which clients may send to the channel. Undefined: no client may. */
-  readonly send?: ServedAccess;
+  readonly send?: ServedAccess | undefined;
   /** Whether the channel had a view that was dropped. */
-  readonly isViewGone?: boolean;
+  readonly isViewGone?: boolean | undefined;
 }
 
 export interface ServedView {
@@ -123,6 +123,8 @@ export interface ResolvedChannel extends ServedChannel {
   readonly name: string;
   /** The values of its placeholders, decoded, in the pattern's order. */
   readonly values: readonly string[];
+  /** The version of the definitions that it was resolved by. Undefined: unknown. */
+  readonly version?: number;
 }
 
 /**

@@ -27,6 +27,11 @@ const BUILT_IN = {
 
 export type ScalarKind = keyof typeof BUILT_IN | 'enum';
 
+/** Whether the type is int2, int4 or int8, and no domain of one. */
+export function isIntegerOid(oid: number): boolean {
+  return oid === BUILT_IN.int2 || oid === BUILT_IN.int4 || oid === BUILT_IN.int8;
+}
+
 /** Names that format_type writes differently. */
 const FORMATTED: Readonly<Record<string, string>> = {
   bool: 'boolean',

@@ -9,12 +9,13 @@ export interface CheckedConnection {
 }
 
 /** Ends the subscription if its grant no longer allows the channel. Never rejects. */
-export async function checkAccess(connection: CheckedConnection, subscription: Subscription): Promise<void> {
+export function checkAccess(connection: CheckedConnection, subscription: Subscription): Promise<void> {
   const { channel, grant } = subscription;
-  if (subscription.isEnded) return;
-  const verdict = await grant.stillAllowed(channel);
-  // The client may have left the channel meanwhile.
-  if (verdict === true || subscription.isEnded) return;
-  const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
-  connection.unsubscribe(subscription.name, code, verdict);
+  if (subscription.isEnded) return Promise.resolve();
+  return grant.stillAllowed(channel).then((verdict) => {
+    // The client may have left the channel meanwhile.
+    if (verdict === true || subscription.isEnded) return;
+    const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
+    connection.unsubscribe(subscription.name, code, verdict);
+  });
 }

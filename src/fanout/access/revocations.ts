@@ -34,38 +34,45 @@ export class Revocations {
 
   /** Opens a window around a check of the views of these schemas. */
   openWindow(channel: ResolvedChannel, schemas: readonly AccessSchema[]): AccessCheckWindow {
-    const kinds = schemas.map((schema) => RECHECKS[schema]);
-    const earlier = [...this.#unseen].flatMap(({ marks, seen }) => (concerns(marks, channel, kinds) ? seen : []));
-    const window = new OpenWindow(channel, kinds, earlier, () => this.#openWindows.delete(window));
+    const earlier: Promise<void>[] = [];
+    for (const { marks, seen } of this.#unseen) if (concerns(marks, channel, schemas)) earlier.push(seen);
+    const window = new OpenWindow(channel, schemas, earlier, this.#openWindows);
     this.#openWindows.add(window);
     return window;
   }
 }
 
+const NO_REVOCATIONS: Promise<void>[] = [];
+
 class OpenWindow implements AccessCheckWindow {
   readonly #channel: ResolvedChannel;
-  readonly #kinds: readonly Mark['kind'][];
+  readonly #schemas: readonly AccessSchema[];
+  readonly #among: Set<OpenWindow>;
   readonly earlierRevocations: Promise<unknown> | undefined;
-  readonly close: () => void;
-  #newRevocations: Promise<void>[] = [];
+  #newRevocations = NO_REVOCATIONS;
 
   constructor(
     channel: ResolvedChannel,
-    kinds: readonly Mark['kind'][],
+    schemas: readonly AccessSchema[],
     earlier: readonly Promise<void>[],
-    close: () => void,
+    among: Set<OpenWindow>,
   ) {
     this.#channel = channel;
-    this.#kinds = kinds;
+    this.#schemas = schemas;
+    this.#among = among;
     this.earlierRevocations = earlier.length === 0 ? undefined : Promise.all(earlier);
-    this.close = close;
+  }
+
+  close(): void {
+    this.#among.delete(this);
   }
 
   isConcerned(marks: readonly Mark[]): boolean {
-    return concerns(marks, this.#channel, this.#kinds);
+    return concerns(marks, this.#channel, this.#schemas);
   }
 
   addRevocation(seen: Promise<void>): void {
+    if (this.#newRevocations === NO_REVOCATIONS) this.#newRevocations = [];
     this.#newRevocations.push(seen);
   }
 
@@ -74,11 +81,15 @@ class OpenWindow implements AccessCheckWindow {
   }
 }
 
-function concerns(marks: readonly Mark[], { name, pattern }: ResolvedChannel, kinds: readonly Mark['kind'][]): boolean {
+function concerns(
+  marks: readonly Mark[],
+  { name, pattern }: ResolvedChannel,
+  schemas: readonly AccessSchema[],
+): boolean {
   return marks.some(
     (mark) =>
       mark.pattern === pattern.text &&
       (mark.channel === undefined || mark.channel === name) &&
-      kinds.includes(mark.kind),
+      schemas.some((schema) => RECHECKS[schema] === mark.kind),
   );
 }

@@ -5,7 +5,7 @@
  */
 
 /** Maximum channels of a batch. */
-const CHANNELS_MAX = 128;
+const CHANNELS_MAX = 256;
 /** Channels of a view's first batch. */
 const CHANNELS_FIRST = 16;
 /** How long a batch should take at most, in ms. */

@@ -88,7 +88,7 @@ class BatchRead<Sink extends BatchSink> {
       values: channel.values.map((_, index) => sinks.map((sink) => sink.channel.values[index] as string)),
       statementMs: Math.min(BATCH_MS_MAX, options.secondsMax * 1_000),
       begin: (visibility) => this.#begin(visibility),
-      receive: (chunk) => this.#receive(chunk),
+      receive: (buffer, start, end) => this.#receive(buffer, start, end),
       end: () => this.#completeUntil(sinks.length + 1),
     });
   }
@@ -113,9 +113,9 @@ class BatchRead<Sink extends BatchSink> {
     return this.#wanted.size > 0;
   }
 
-  #receive(chunk: Buffer): undefined {
+  #receive(buffer: Buffer, start: number, end: number): undefined {
     const row = this.#row;
-    if (!row.read(chunk)) return;
+    if (!row.read(buffer, start, end)) return;
     assert(row.number >= this.#at, "a batch's rows come channel by channel");
     if (row.number > this.#at) this.#completeUntil(row.number);
     const sink = this.#sinks[this.#at - 1] as Sink;

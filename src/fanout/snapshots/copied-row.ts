@@ -14,8 +14,8 @@ const TRAILER = -1;
 export class CopiedRow {
   readonly #isNumbered: boolean;
   #isFirst = true;
-  /** The row's message. Valid until the next row. */
-  chunk: Buffer = SIGNATURE;
+  /** The memory that the row lies in. Valid until the next row. */
+  buffer: Buffer = SIGNATURE;
   /** Number of its channel in the batch, from 1. Always 1 in a read of one channel. */
   number = 1;
   keyStart = 0;
@@ -29,33 +29,36 @@ export class CopiedRow {
   }
 
   /** Bytes of the whole row. */
-  get bytes(): number {
-    return this.chunk.length;
-  }
+  bytes = 0;
 
-  /** Reads the next CopyData message. Returns false if it has no row. The chunk is not kept. */
-  read(chunk: Buffer): boolean {
-    let at = 0;
+  /**
+   * Reads the content of the next CopyData message, `buffer[start, end)`. Returns false if it has
+   * no row.
+   */
+  read(buffer: Buffer, start: number, end: number): boolean {
+    let at = start;
     if (this.#isFirst) {
       this.#isFirst = false;
-      assert(chunk.subarray(0, SIGNATURE.length).equals(SIGNATURE), 'the first message has the header');
-      at = HEADER_BYTES + chunk.readUInt32BE(HEADER_BYTES - 4);
+      const signature = buffer.subarray(start, start + SIGNATURE.length);
+      assert(signature.equals(SIGNATURE), 'the first message has the header');
+      at += HEADER_BYTES + buffer.readUInt32BE(start + HEADER_BYTES - 4);
     }
-    if (at === chunk.length) return false;
-    const columns = chunk.readInt16BE(at);
+    if (at === end) return false;
+    const columns = buffer.readInt16BE(at);
     if (columns === TRAILER) return false;
     assert(columns === (this.#isNumbered ? 3 : 2), 'a row of a snapshot has its columns');
     at += 2;
     if (this.#isNumbered) {
-      this.number = chunk.readInt32BE(at + 4);
+      this.number = buffer.readInt32BE(at + 4);
       at += 8;
     }
     this.keyStart = at + 4;
-    this.keyEnd = this.keyStart + chunk.readInt32BE(at);
+    this.keyEnd = this.keyStart + buffer.readInt32BE(at);
     this.dataStart = this.keyEnd + 4;
-    this.dataEnd = this.dataStart + chunk.readInt32BE(this.keyEnd);
-    assert(this.keyEnd >= this.keyStart && this.dataEnd === chunk.length, 'neither key nor data of a row is NULL');
-    this.chunk = chunk;
+    this.dataEnd = this.dataStart + buffer.readInt32BE(this.keyEnd);
+    assert(this.keyEnd >= this.keyStart && this.dataEnd === end, 'neither key nor data of a row is NULL');
+    this.buffer = buffer;
+    this.bytes = end - start;
     return true;
   }
 }

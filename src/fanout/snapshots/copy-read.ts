@@ -3,12 +3,13 @@
  * no faster than `receive` accepts them. So memory limits neither their number nor their size.
  */
 import type { Socket } from 'node:net';
-import pg from 'pg';
+import type pg from 'pg';
 import { snapshotValue } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
 import { Visibility } from '../../markers/visibility.ts';
 import { timed } from '../../postgres/connect.ts';
-import { quoteLiteral } from '../../postgres/quote.ts';
+import { CopyReader } from '../../postgres/copy-reader.ts';
+import { arrayText, quoteLiteral } from '../../postgres/quote.ts';
 
 export interface CopyOptions {
   /** Connections for snapshots only, since snapshots wait for clients. */
@@ -35,10 +36,10 @@ export interface CopyTask {
   /** Called once, before the first row. False: no row is read. */
   begin(visibility: Visibility): boolean;
   /**
-   * Receives a CopyData message, which is not kept. The promise resolves when more rows may be
-   * read; undefined: they may be read now.
+   * Receives the content of a CopyData message: `buffer[start, end)`, valid during the call only.
+   * The promise resolves when more rows may be read; undefined: they may be read now.
    */
-  receive(chunk: Buffer): Promise<void> | undefined;
+  receive(buffer: Buffer, start: number, end: number): Promise<void> | undefined;
   /** Called after the last row, unless the read was cancelled. */
   end(): void;
 }
@@ -55,19 +56,28 @@ type CopyClient = pg.PoolClient & {
   readonly connection: { readonly stream: Socket };
 };
 
-/** A COPY to this process, as a query of pg: it gets its rows without an event for each. */
-class CopyQuery extends pg.Query {
-  readonly #receive: (chunk: Buffer) => void;
+/** Where the rows of a connection's COPY go. */
+interface Rows {
+  take: (buffer: Buffer, start: number, end: number) => void;
+}
 
-  constructor(text: string, receive: (chunk: Buffer) => void, ended: (error: Error | null | undefined) => void) {
-    super(text, undefined, ended);
-    this.#receive = receive;
-  }
+const IGNORE: Rows['take'] = () => undefined;
 
-  /** Called by pg's Client. */
-  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
-    this.#receive(chunk);
-  }
+/** By socket: each is read in place from its first COPY on. */
+const rowsOf = new WeakMap<Socket, Rows>();
+
+/** Reads the connection in place: pg itself would allocate a message and a slice for each row. */
+function readInPlace(stream: Socket): Rows {
+  const known = rowsOf.get(stream);
+  if (known !== undefined) return known;
+  const rows: Rows = { take: IGNORE };
+  rowsOf.set(stream, rows);
+  new CopyReader(stream, {
+    onData: (buffer, start, end) => rows.take(buffer, start, end),
+    onRead: () => undefined,
+    onFault: (error) => stream.destroy(error),
+  });
+  return rows;
 }
 
 export class CopyRead {
@@ -141,6 +151,7 @@ export class CopyRead {
 
   async #read(client: CopyClient): Promise<void> {
     const { sql, relation, values, statementMs } = this.#task;
+    const copied = readInPlace(client.connection.stream);
     const begin =
       `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
       `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
@@ -154,26 +165,25 @@ export class CopyRead {
       (_, index) => `, set_config(${quoteLiteral(snapshotValue(index + 1))}, $${index + 1}, true)`,
     );
     if (statementMs !== undefined) settings.push(`, set_config('statement_timeout', '${statementMs}', true)`);
+    const parameters = values.map((value) => (typeof value === 'string' ? value : arrayText(value)));
     const seen = `select pg_current_snapshot()::text as snapshot${settings.join('')}`;
-    const { rows } = await client.query<{ snapshot: string }>(timed(seen, this.#silenceMs, [...values]));
+    const { rows } = await client.query<{ snapshot: string }>(timed(seen, this.#silenceMs, parameters));
     const [row] = rows as [{ snapshot: string }];
     if (this.#isCancelled || !this.#task.begin(new Visibility(row.snapshot))) {
       await client.query(timed('rollback', this.#silenceMs));
       return;
     }
-    const receive = (chunk: Buffer) => {
+    copied.take = (buffer, start, end) => {
       this.#heard++;
       if (this.#isCancelled) return;
-      const accepted = this.#task.receive(chunk);
+      const accepted = this.#task.receive(buffer, start, end);
       if (accepted !== undefined) this.#await(client, accepted);
     };
     const looking = setInterval(() => void this.#look(client), this.#silenceMs);
     try {
-      await new Promise<void>((resolve, reject) => {
-        const copy = `copy (${sql}) to stdout (format binary); rollback`;
-        client.query(new CopyQuery(copy, receive, (error) => (error ? reject(error) : resolve())));
-      });
+      await client.query(`copy (${sql}) to stdout (format binary); rollback`);
     } finally {
+      copied.take = IGNORE;
       clearInterval(looking);
     }
     if (!this.#isCancelled) this.#task.end();

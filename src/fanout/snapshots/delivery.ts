@@ -12,40 +12,40 @@ import type { Encoding } from '../encoding.ts';
 import type { Outbox } from '../outbox.ts';
 import type { SnapshotSink } from './recipient.ts';
 
-export interface SnapshotDeliveryOptions {
+/** The subscription that receives it. An interface, since closures would cost memory for each. */
+export interface SnapshotReceiver {
   readonly outbox: Outbox;
   readonly encoding: Encoding;
   /** Whether a snapshot with this visibility can be used. */
-  readonly isUseful: (visibility: Visibility) => boolean;
+  isUseful(visibility: Visibility): boolean;
   /** Asks whether the subscription is allowed, and ends it if not. Never rejects. */
-  readonly checkAccess: () => Promise<unknown>;
+  checkAccess(): Promise<unknown>;
   /** Resolves when all pending access checks are answered. Undefined: none is pending. */
-  readonly pendingChecks: () => Promise<void> | undefined;
-  readonly isEnded: () => boolean;
+  readonly pendingChecks: Promise<void> | undefined;
+  readonly isEnded: boolean;
 }
 
 export class SnapshotDelivery implements SnapshotSink {
-  readonly #options: SnapshotDeliveryOptions;
+  readonly #receiver: SnapshotReceiver;
+  readonly encoding: Encoding;
+  readonly #outbox: Outbox;
   #check: Promise<unknown> | undefined;
   #waitsForAccess = false;
   /** Whether the checks that were pending for the next piece are answered. */
   #isChecked = false;
 
-  constructor(options: SnapshotDeliveryOptions) {
-    this.#options = options;
-  }
-
-  get encoding(): Encoding {
-    return this.#options.encoding;
+  constructor(receiver: SnapshotReceiver) {
+    this.#receiver = receiver;
+    this.encoding = receiver.encoding;
+    this.#outbox = receiver.outbox;
   }
 
   get pendingBytes(): number {
-    return this.#options.outbox.pendingBytes;
+    return this.#outbox.pendingBytes;
   }
 
   get isFull(): boolean {
-    const { outbox, isEnded } = this.#options;
-    return outbox.full && !isEnded();
+    return this.#outbox.full && !this.#receiver.isEnded;
   }
 
   get waitsForAccess(): boolean {
@@ -53,9 +53,9 @@ export class SnapshotDelivery implements SnapshotSink {
   }
 
   begin(visibility: Visibility): boolean {
-    const { isUseful, checkAccess } = this.#options;
-    if (!isUseful(visibility)) return false;
-    const check = checkAccess().then(() => {
+    const receiver = this.#receiver;
+    if (!receiver.isUseful(visibility)) return false;
+    const check = receiver.checkAccess().then(() => {
       if (this.#check === check) this.#check = undefined;
     });
     this.#check = check;
@@ -64,7 +64,7 @@ export class SnapshotDelivery implements SnapshotSink {
 
   ready(): Promise<void> | undefined {
     // Checks that begin while it waits for others concern later commits.
-    const check = this.#isChecked ? undefined : (this.#check ?? this.#options.pendingChecks());
+    const check = this.#isChecked ? undefined : (this.#check ?? this.#receiver.pendingChecks);
     if (check !== undefined) {
       this.#waitsForAccess = true;
       return check.then(() => {
@@ -74,12 +74,11 @@ export class SnapshotDelivery implements SnapshotSink {
     }
     if (!this.isFull) return undefined;
     this.#isChecked = false;
-    return this.#options.outbox.writable();
+    return this.#outbox.writable();
   }
 
   write(bytes: Buffer): void {
     this.#isChecked = false;
-    const { outbox, isEnded } = this.#options;
-    if (!isEnded()) outbox.writeWithTurn(bytes);
+    if (!this.#receiver.isEnded) this.#outbox.writeWithTurn(bytes);
   }
 }

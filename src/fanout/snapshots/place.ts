@@ -14,6 +14,8 @@
 import { queryFault } from '../../access/query-fault.ts';
 import type { ResolvedChannel } from '../../channels/served/served.ts';
 import type { SnoError } from '../../errors.ts';
+import type { Visibility } from '../../markers/visibility.ts';
+import type { Payload } from '../../memory/payload.ts';
 import type { BatchPace } from './batch-pace.ts';
 import type { Batch, BatchSink } from './batch-read.ts';
 import type { SharedSnapshot } from './shared-snapshot.ts';
@@ -44,11 +46,6 @@ export interface PlaceEvents {
 }
 
 type Snapshots = readonly SharedSnapshot[];
-
-/** A snapshot in a batch. */
-interface Member extends BatchSink {
-  readonly snapshot: SharedSnapshot;
-}
 
 export class Place {
   readonly startedAt: number;
@@ -148,7 +145,7 @@ export class Place {
     const startedAt = now();
     const many = snapshots[0]?.many;
     if (readMany === undefined || many === undefined) return snapshots.map((snapshot) => [snapshot]);
-    const members = new Map(snapshots.map((snapshot) => [snapshot, this.#member(snapshot)]));
+    const members = new Map(snapshots.map((snapshot) => [snapshot, new Member(snapshot, this.#events)]));
     for (const snapshot of snapshots) this.#events.reading(snapshot);
     const batch = readMany(many, [...members.values()]);
     this.#drop = (left) => {
@@ -186,21 +183,34 @@ export class Place {
     const half = rest.length >> 1;
     return [rest.slice(0, half), rest.slice(half)];
   }
+}
 
-  #member(snapshot: SharedSnapshot): Member {
-    return {
-      snapshot,
-      channel: snapshot.channel,
-      begin: (visibility) => {
-        this.#events.begun(snapshot);
-        return snapshot.begin(visibility);
-      },
-      piece: (payload) => snapshot.piece(payload),
-      end: () => {
-        snapshot.finish();
-        this.#events.read(snapshot);
-      },
-    };
+/** A snapshot in a batch. */
+class Member implements BatchSink {
+  readonly snapshot: SharedSnapshot;
+  readonly #events: PlaceEvents;
+
+  constructor(snapshot: SharedSnapshot, events: PlaceEvents) {
+    this.snapshot = snapshot;
+    this.#events = events;
+  }
+
+  get channel(): ResolvedChannel {
+    return this.snapshot.channel;
+  }
+
+  begin(visibility: Visibility): boolean {
+    this.#events.begun(this.snapshot);
+    return this.snapshot.begin(visibility);
+  }
+
+  piece(payload: Payload): Promise<void> | undefined {
+    return this.snapshot.piece(payload);
+  }
+
+  end(): void {
+    this.snapshot.finish();
+    this.#events.read(this.snapshot);
   }
 }
 

@@ -46,26 +46,55 @@ export interface SnapshotRequest {
   leave(): void;
 }
 
-export interface Recipient {
+/** Is its request too, since thousands may wait at the same time. */
+export class Recipient implements SnapshotRequest {
   readonly sink: SnapshotSink;
+  readonly outcome: Promise<Outcome>;
   /** Its encoding's number among those of the snapshot. */
-  form: number;
+  form = 0;
   /** Number of the next piece to be written, from 0. */
-  next: number;
+  next = 0;
   /** Whether that piece waits for the sink. */
-  isBlocked: boolean;
-  pendingBytes: number;
+  isBlocked = false;
+  pendingBytes = 0;
   /** When it last made progress. */
-  movedAt: number;
+  movedAt = 0;
   /** How long others have waited for it, in ms, since it last had all available pieces. */
-  delayedMs: number;
-  readonly end: (outcome: Outcome) => void;
-  readonly fail: (error: SnoError) => void;
+  delayedMs = 0;
+  readonly #snapshot: Left;
+  #end!: (outcome: Outcome) => void;
+  #fail!: (error: SnoError) => void;
+
+  constructor(sink: SnapshotSink, snapshot: Left) {
+    this.sink = sink;
+    this.#snapshot = snapshot;
+    this.outcome = new Promise((end, fail) => {
+      this.#end = end;
+      this.#fail = fail;
+    });
+  }
+
+  end(outcome: Outcome): void {
+    this.#end(outcome);
+  }
+
+  fail(error: SnoError): void {
+    this.#fail(error);
+  }
+
+  leave(): void {
+    this.#snapshot.left(this);
+  }
+}
+
+/** The snapshot that a recipient leaves. */
+interface Left {
+  left(recipient: Recipient): void;
 }
 
 /** Answers the request. */
-export function settle({ sink, end, fail }: Recipient, outcome: Outcome): void {
-  if (outcome === 'lagging' && sink.waitsForAccess)
-    fail(new SnoError('try_again', 'the database did not answer the access check in time'));
-  else end(outcome);
+export function settle(recipient: Recipient, outcome: Outcome): void {
+  if (outcome === 'lagging' && recipient.sink.waitsForAccess)
+    recipient.fail(new SnoError('try_again', 'the database did not answer the access check in time'));
+  else recipient.end(outcome);
 }

@@ -48,13 +48,13 @@ export class RowPayloads {
       this.#bytes = new ByteWriter(FRAME_HEADER_BYTES_MAX + this.#head.length + rowBytes + TAIL_BYTES_MAX);
       this.#open(this.#bytes);
     }
-    const { chunk, keyStart, keyEnd, dataStart, dataEnd } = row;
+    const { buffer, keyStart, keyEnd, dataStart, dataEnd } = row;
     const bytes = this.#bytes;
     if (this.#rows++ > 0) bytes.byte(COMMA);
     bytes.append(KEY);
-    bytes.copy(chunk, keyStart, keyEnd);
+    bytes.copy(buffer, keyStart, keyEnd);
     bytes.append(DATA);
-    bytes.copy(chunk, dataStart, dataEnd);
+    bytes.copy(buffer, dataStart, dataEnd);
     bytes.append(CLOSE);
     return full;
   }

@@ -16,7 +16,7 @@ import type { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';
 import type { Payload } from '../../memory/payload.ts';
 import type { Encoding } from '../encoding.ts';
-import { type Outcome, type Recipient, type SnapshotRequest, type SnapshotSink, settle } from './recipient.ts';
+import { type Outcome, Recipient, type SnapshotRequest, type SnapshotSink, settle } from './recipient.ts';
 import type { RowSink } from './snapshot.ts';
 
 /** A piece of the snapshot, encoded. */
@@ -38,8 +38,8 @@ export interface SharedSnapshotOptions {
   /** Maximum bytes of pieces that wait for the slowest recipient. */
   readonly windowBytesMax: number;
   readonly now: () => number;
-  /** Called when the last recipient has left. */
-  readonly onEmpty: () => void;
+  /** Called when a snapshot's last recipient has left. */
+  readonly onEmpty: (snapshot: SharedSnapshot) => void;
 }
 
 export class SharedSnapshot implements RowSink {
@@ -92,23 +92,14 @@ export class SharedSnapshot implements RowSink {
   }
 
   add(sink: SnapshotSink): SnapshotRequest {
-    let leave = () => {};
-    const outcome = new Promise<Outcome>((end, fail) => {
-      const recipient = {
-        sink,
-        form: 0,
-        next: 0,
-        isBlocked: false,
-        pendingBytes: 0,
-        movedAt: 0,
-        delayedMs: 0,
-        end,
-        fail,
-      };
-      this.#recipients.add(recipient);
-      leave = () => this.#remove(recipient, 'left');
-    });
-    return { outcome, leave: () => leave() };
+    const recipient = new Recipient(sink, this);
+    this.#recipients.add(recipient);
+    return recipient;
+  }
+
+  /** The recipient no longer wants the snapshot. */
+  left(recipient: Recipient): void {
+    this.#remove(recipient, 'left');
   }
 
   begin(visibility: Visibility): boolean {
@@ -129,9 +120,14 @@ export class SharedSnapshot implements RowSink {
   }
 
   piece(payload: Payload): Promise<void> | undefined {
-    const forms = this.#encodings.map((encoding) => encoding.snapshot(payload, this.channel.name));
+    const forms: (Buffer | Promise<Buffer>)[] = [];
+    for (const encoding of this.#encodings) forms.push(encoding.snapshot(payload, this.channel.name));
+    if (this.#encoded === undefined && areReady(forms)) return this.#add(forms);
+    return this.#addLater(forms);
+  }
+
+  #addLater(forms: readonly (Buffer | Promise<Buffer>)[]): Promise<void> {
     const before = this.#encoded;
-    if (before === undefined && areReady(forms)) return this.#add(forms);
     const added = (async () => {
       const all = await Promise.all(forms.map(async (form) => form));
       await before;
@@ -159,12 +155,13 @@ export class SharedSnapshot implements RowSink {
 
   /** All pieces have arrived. */
   finish(): void {
-    const end = () => {
-      this.#isWhole = true;
-      for (const recipient of [...this.#recipients]) this.#endIfWhole(recipient);
-    };
-    if (this.#encoded === undefined) end();
-    else void this.#encoded.then(end);
+    if (this.#encoded === undefined) this.#endWhole();
+    else void this.#encoded.then(() => this.#endWhole());
+  }
+
+  #endWhole(): void {
+    this.#isWhole = true;
+    for (const recipient of [...this.#recipients]) this.#endIfWhole(recipient);
   }
 
   fail(error: SnoError): void {
@@ -251,7 +248,7 @@ export class SharedSnapshot implements RowSink {
   /** Recipients that left may still wait for their sockets. The pieces must not wait with them. */
   #emptied(): void {
     this.#dropReceived();
-    this.#options.onEmpty();
+    this.#options.onEmpty(this);
   }
 
   /**

@@ -54,8 +54,8 @@ export function startSnapshot(options: CopyOptions, channel: ResolvedChannel, si
       payloads.begin(name);
       return sink.begin(visibility);
     },
-    receive: (chunk) => {
-      const payload = row.read(chunk) ? payloads.add(row) : undefined;
+    receive: (buffer, start, end) => {
+      const payload = row.read(buffer, start, end) ? payloads.add(row) : undefined;
       return payload === undefined ? undefined : sink.piece(payload);
     },
     end: () => void sink.piece(payloads.last()),

@@ -17,7 +17,7 @@ import { SnoError } from '../../errors.ts';
 import { BatchPace } from './batch-pace.ts';
 import { Place, type PlaceEvents, type Reads } from './place.ts';
 import type { SnapshotRequest, SnapshotSink } from './recipient.ts';
-import { SharedSnapshot } from './shared-snapshot.ts';
+import { SharedSnapshot, type SharedSnapshotOptions } from './shared-snapshot.ts';
 import { SnapshotQueue } from './snapshot-queue.ts';
 
 export interface SnapshotsOptions extends Reads {
@@ -64,6 +64,7 @@ export interface SnapshotSource {
 export class Snapshots implements SnapshotSource, PlaceEvents {
   readonly pace = new BatchPace();
   readonly #options: SnapshotsOptions;
+  readonly #sharing: SharedSnapshotOptions;
   /** The waiting snapshots, by the addresses that requested them. */
   readonly #queue: SnapshotQueue;
   readonly #places = new Set<Place>();
@@ -75,7 +76,9 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
   #isStarting = false;
 
   constructor(options: SnapshotsOptions) {
+    const { windowBytesMax, now } = options;
     this.#options = options;
+    this.#sharing = { windowBytesMax, now, onEmpty: (snapshot) => this.#emptied(snapshot) };
     this.#queue = new SnapshotQueue(options.waitingMax);
   }
 
@@ -94,13 +97,9 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
       this.#queue.give(open, address);
       return open.add(sink);
     }
-    const { runningMax, windowBytesMax, now } = this.#options;
+    const { runningMax } = this.#options;
     const many = alone || this.pace.needsOwn(channel.name) ? undefined : channel.view?.snapshot.many;
-    const snapshot: SharedSnapshot = new SharedSnapshot(channel, many, {
-      windowBytesMax,
-      now,
-      onEmpty: () => this.#emptied(snapshot),
-    });
+    const snapshot = new SharedSnapshot(channel, many, this.#sharing);
     const { isIn, displaced } = this.#queue.enter(snapshot, address);
     if (!isIn && this.#places.size >= runningMax) throw this.#refusal();
     if (displaced !== undefined) {

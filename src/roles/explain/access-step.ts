@@ -6,13 +6,13 @@
  */
 
 import type { Claims } from '../../access/access.ts';
-import { arrayText, claimTexts, findClaim } from '../../access/claims.ts';
+import { claimTexts, findClaim } from '../../access/claims.ts';
 import type { AccessCondition, AccessFilter, AccessStep } from '../../admin/api/types.ts';
 import type { AccessParts, ResolvedChannel, ServedAccess } from '../../channels/served/served.ts';
 import { loadParser } from '../../channels/sql/parse.ts';
 import { type PlainSelect, plainSelect } from '../../channels/sql/plain-select.ts';
 import { isInput } from '../../channels/values/value-text.ts';
-import { quoteIdentifier } from '../../postgres/quote.ts';
+import { arrayText, quoteIdentifier } from '../../postgres/quote.ts';
 import type { Found, Probe } from './probe.ts';
 
 export interface AccessResult {

@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import { assert, SnoError } from '../errors.ts';
-import { InPlaceSocket } from '../postgres/in-place-socket.ts';
+import { InPlaceSocket } from './in-place-socket.ts';
 
 /**
  * Messages of the wire protocol (Postgres docs, "Message Formats"): a letter, then the length,

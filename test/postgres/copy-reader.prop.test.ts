@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
-import { CopyReader } from '../../src/wal/copy-reader.ts';
+import { CopyReader } from '../../src/postgres/copy-reader.ts';
 
 type Message = readonly [letter: string, content: string];
 
