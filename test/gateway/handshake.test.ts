@@ -6,7 +6,7 @@ import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect 
 import { afterEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { ConnectionAcceptor } from '../../src/gateway/accept/acceptor.ts';
-import { waitForBytes } from '../../src/gateway/accept/first-bytes.ts';
+import { FirstBytes } from '../../src/gateway/accept/first-bytes.ts';
 import { forgetHandshake } from '../../src/gateway/accept/handshake.ts';
 import { networkSocketOf } from '../../src/gateway/accept/network-socket.ts';
 import { Limits } from '../../src/gateway/limits.ts';
@@ -91,10 +91,11 @@ describe('on a TLS connection', () => {
     const secure = createTlsServer({ cert, key }, (socket) => secured.push(socket));
     servers.push(secure);
     const raws = new Map<Socket, unknown>();
+    const firstBytes = new FirstBytes((taken) => secure.emit('connection', taken));
     const port = await listen(
       createServer((raw) => {
         raws.set(raw, undefined);
-        waitForBytes(raw, (taken) => secure.emit('connection', taken));
+        firstBytes.wait(raw);
       }),
     );
     const clients: TLSSocket[] = [];
@@ -161,7 +162,8 @@ describe('on a TLS connection', () => {
   /** A connection whose first bytes are waited for, and its client. */
   async function waiting() {
     const taken: Buffer[] = [];
-    const server = createServer((socket) => waitForBytes(socket, (found) => taken.push(found.read() as Buffer)));
+    const firstBytes = new FirstBytes((found) => taken.push(found.read() as Buffer));
+    const server = createServer((socket) => firstBytes.wait(socket));
     const client = netConnect(await listen(server), '127.0.0.1');
     const [socket] = (await once(server, 'connection')) as [Socket];
     return { client, socket, taken };
@@ -172,9 +174,10 @@ describe('on a TLS connection', () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(taken).toEqual([]);
     client.write('first');
-    await once(socket, 'readable');
+    await until(() => taken.length === 1, 'it was passed on');
     client.write('second');
     await once(socket, 'readable');
+    await new Promise((resolve) => setImmediate(resolve));
     expect(taken.map(String)).toEqual(['first']);
     client.destroy();
   });
@@ -185,6 +188,27 @@ describe('on a TLS connection', () => {
     await once(socket, 'close');
     expect(taken).toEqual([]);
   });
+});
+
+test('eight connections are passed on in one turn, oldest first, and none that is closed', async () => {
+  const taken: Socket[] = [];
+  const firstBytes = new FirstBytes((socket) => {
+    sockets[20]?.destroy();
+    taken.push(socket);
+  });
+  const sockets = Array.from({ length: 30 }, () => new PassThrough() as unknown as Socket);
+  for (const socket of sockets) {
+    firstBytes.wait(socket);
+    socket.write('first');
+  }
+  let most = 0;
+  while (taken.length < 29) {
+    const before = taken.length;
+    await new Promise((resolve) => setImmediate(resolve));
+    most = Math.max(most, taken.length - before);
+  }
+  expect(most).toBe(8);
+  expect(taken).toEqual(sockets.filter((_, index) => index !== 20));
 });
 
 test.each([true, false])('a connection is passed on; with TLS (%s) only once bytes have arrived', async (isTls) => {

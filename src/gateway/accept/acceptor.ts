@@ -14,7 +14,7 @@ import { FairShare } from '../../fair-share.ts';
 import { networkOf, type Proxies } from '../../http/address.ts';
 import type { Logger } from '../../logger.ts';
 import type { Limits } from '../limits.ts';
-import { waitForBytes } from './first-bytes.ts';
+import { FirstBytes } from './first-bytes.ts';
 import { listenOn } from './listening.ts';
 import { type AnySocket, networkSocketOf } from './network-socket.ts';
 import { PendingConnection } from './pending-connection.ts';
@@ -52,7 +52,7 @@ export class ConnectionAcceptor {
   readonly #sockets = new Map<Socket, PendingConnection | undefined>();
   readonly #onSettled = (connection: PendingConnection) => this.#removePending(connection);
   readonly #onClose = listener((socket) => this.#onSocketClosed(socket));
-  readonly #pass = (socket: Socket) => this.#passOn(socket);
+  readonly #firstBytes = new FirstBytes((socket) => this.#passOn(socket));
   #take: ((socket: Socket) => void) | undefined;
   /** Maximum sockets. Beyond it, this process would lack descriptors for its other work. */
   #socketsMax = 0;
@@ -141,7 +141,7 @@ export class ConnectionAcceptor {
     );
     this.#sockets.set(socket, connection);
     socket.on('close', this.#onClose);
-    if (isTls) waitForBytes(socket, this.#pass);
+    if (isTls) this.#firstBytes.wait(socket);
     else this.#passOn(socket);
   }
 
