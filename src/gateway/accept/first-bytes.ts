@@ -27,11 +27,8 @@ export class FirstBytes {
   /** Passes the socket to `take` once bytes have arrived. */
   wait(socket: Socket): void {
     const onReadable = () => {
-      // The client has closed without a byte: reading ends the stream.
-      if (socket.readableLength === 0) {
-        socket.read();
-        return;
-      }
+      // The client has closed without a byte.
+      if (socket.readableLength === 0) return;
       socket.off('readable', onReadable);
       this.#ready.add(socket);
       this.#schedule();
