@@ -39,7 +39,8 @@ export interface RouterEvents extends FitEvents {
   /** A transaction with a marker of Snö has committed. */
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
-  counted(op: keyof typeof OP | 'message'): void;
+  /** `count`: number of events, 1 by default. */
+  counted(op: keyof typeof OP | 'message', count?: number): void;
   /** A commit was read. `rows`: its changed rows of tables that views read. */
   committed(rows: number): void;
   countsOf(pattern: string): PatternCounts;

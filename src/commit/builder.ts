@@ -5,7 +5,7 @@
  */
 
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
-import type { ClaimValue, EventSink } from '../channels/events.ts';
+import type { ClaimValue } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter } from '../memory/byte-writer.ts';
@@ -16,6 +16,7 @@ import { formatMicroseconds, millisecondsOf } from '../postgres/commit-time.ts';
 import { Chain, type Message, type Share } from './channel-events.ts';
 import type { Batch, Entry, Mark } from './entry.ts';
 import { CommitMarks } from './marks.ts';
+import { isPartFull, PART_CHANNELS_MAX } from './part-limit.ts';
 import {
   type CommitFacts,
   changesHead,
@@ -26,6 +27,7 @@ import {
   TRUNCATE,
   textMessagePayload,
 } from './payloads.ts';
+import type { GatheredPlaces, GatheredSink } from './recording.ts';
 import { Runs } from './runs.ts';
 import { Shares } from './shares.ts';
 import { StreamHead } from './stream-head.ts';
@@ -41,10 +43,6 @@ export interface BatchSink {
 }
 
 /**
- * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
- */
-const PART_CHANNELS_MAX = 8_192;
-/**
  * Maximum tracked channels of a commit in parts, before channels that are neither subscribed nor in
  * the journal are dropped.
  */
@@ -54,7 +52,7 @@ const COMMA = 0x2c;
 const EVENT_END_BYTES = 2;
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '', trace: '' };
 
-export class CommitBuilder implements EventSink {
+export class CommitBuilder implements GatheredSink {
   readonly bytes = new ByteWriter(1 << 16);
   readonly head: StreamHead;
   readonly #sink: BatchSink;
@@ -128,8 +126,28 @@ export class CommitBuilder implements EventSink {
     const share = this.#shares.named(pattern, channel);
     if (old !== undefined) this.#addOld(share, old, share.events.bytes + end - EVENT_END_BYTES - start);
     this.#runs.add(share.events, start, end);
-    if (this.bytes.length + this.#old.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX)
-      this.#flushPart();
+    if (this.#isPartFull) this.#flushPart();
+  }
+
+  get partBytesMax(): number {
+    return this.#commitBytesMax;
+  }
+
+  gathered(pattern: string, channel: ByteWriter, source: Buffer, { old, events, end }: GatheredPlaces): void {
+    const share = this.#shares.named(pattern, channel);
+    const start = this.bytes.length;
+    this.bytes.copy(source, events, end);
+    this.#runs.add(share.events, start, this.bytes.length);
+    if (old === events) return;
+    const oldStart = this.#old.length;
+    this.#old.copy(source, old, events);
+    share.old ??= new Chain();
+    this.#oldRuns.add(share.old, oldStart, this.#old.length);
+  }
+
+  endGatheredPart(): void {
+    assert(this.#isPartFull, 'a part that was gathered ends where the builder ends it');
+    this.#flushPart();
   }
 
   trace(traceparent: string): void {
@@ -219,6 +237,10 @@ export class CommitBuilder implements EventSink {
     const { xid } = this.#facts;
     const batch = { part, firstSequence, xid, after, entries, marks, committedAt: this.#committedAtMs };
     this.#sink.append(this.#traceparent === undefined ? batch : { ...batch, trace: this.#traceparent });
+  }
+
+  get #isPartFull(): boolean {
+    return isPartFull(this.bytes.length + this.#old.length, this.#runs.channels, this.#commitBytesMax);
   }
 
   /**

@@ -1,7 +1,10 @@
 /**
- * The effects of a transaction in progress on channels, kept in a log until its commit. They are
- * applied in the order in which they were written. So the commit, even in parts, is the same as if
- * its rows were read only then.
+ * The effects of a transaction in progress on channels, kept in a log until its commit. The commit,
+ * even in parts, is the same as if its rows were read only then.
+ *
+ * Events are gathered by channel (gathering.ts), as long as they alone decide where parts end.
+ * After a message or TRUNCATE, and after subtransactions with too many channels, they are kept one
+ * by one.
  */
 
 import type { EventSink } from '../channels/events.ts';
@@ -12,14 +15,17 @@ import { ByteWriter } from '../memory/byte-writer.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
 import { secondsOf } from '../postgres/commit-time.ts';
 import type { SpoolLog } from '../spool/log.ts';
+import { type GatheredChannel, Gathering, type GatheringMark, OPS } from './gathering.ts';
 
-const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4, old: 5 } as const;
-const OPS = ['insert', 'update', 'delete'] as const;
+const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4, old: 5, gathered: 6 } as const;
 
 /**
  * A record: kind, operation, index of the pattern, and the lengths of what follows: the channel's
  * name (or a trace), a message's event, and data. The old values of an event come before it. The
  * connection that does not receive a message follows the channel's name behind a TAB.
+ *
+ * Gathered events of a channel have the number of events by operation, and old values, in place of
+ * a message's event. In place of the operation: whether a part ends with them.
  */
 const OP_AT = 1;
 const PATTERN_AT = 2;
@@ -27,23 +33,62 @@ const NAME_AT = 4;
 const EVENT_AT = 8;
 const DATA_AT = 12;
 const HEADER_BYTES = 16;
+const COUNT_BYTES = 4;
+const COUNTS_BYTES = OPS.length * COUNT_BYTES;
+/**
+ * Maximum channels in the marks of a transaction. Beyond it events are kept one by one, which needs
+ * no marks.
+ */
+const MARKED_CHANNELS_MAX = 4_096;
 const NO_TEXT = '';
 const TAB = '\t';
 const NO_BYTES = Buffer.alloc(0);
 
 type Counted = Parameters<RouterEvents['counted']>[0];
 
+/** Where gathered events lie: old values from `old` on, events from `events` to `end`. */
+export interface GatheredPlaces {
+  readonly old: number;
+  readonly events: number;
+  readonly end: number;
+}
+
+/** Receives events one by one, or gathered by channel. */
+export interface GatheredSink extends EventSink {
+  /** Bytes after which a part of a commit ends: see isPartFull. */
+  readonly partBytesMax: number;
+  /**
+   * The channel's events in `source`, each with a comma after it, and the records of their old
+   * values.
+   */
+  gathered(pattern: string, channel: ByteWriter, source: Buffer, places: GatheredPlaces): void;
+  /** A part ends with the events that were gathered last. */
+  endGatheredPart(): void;
+}
+
 /** The destination of the effects. */
 export interface RecordingTarget {
-  readonly sink: EventSink;
+  readonly sink: GatheredSink;
   /** A table's description, as a message of the WAL. */
   relation(message: Buffer): void;
   readonly events: Pick<RouterEvents, 'counted' | 'countsOf' | 'committed'>;
 }
 
+/** How much had been recorded at some time. */
+export interface RecordingMark {
+  readonly length: number;
+  readonly rows: number;
+  /** Undefined: events are kept one by one. */
+  readonly gathering: GatheringMark | undefined;
+}
+
 export class Recording implements EventSink {
-  readonly bytes = new ByteWriter(4_096);
+  readonly bytes: ByteWriter;
   readonly log: SpoolLog;
+  readonly #gathering: Gathering;
+  /** Whether events are gathered by channel. */
+  #isGathering = true;
+  #markedChannels = 0;
   readonly #patterns: string[] = [];
   readonly #indexes = new Map<string, number>();
   readonly #counts: PatternCounts[] = [];
@@ -57,8 +102,11 @@ export class Recording implements EventSink {
   #isFresh = true;
   #isVoid = false;
 
-  constructor(log: SpoolLog) {
+  /** `partBytesMax`: of the sink that receives the effects. */
+  constructor(log: SpoolLog, partBytesMax: number) {
     this.log = log;
+    this.#gathering = new Gathering(partBytesMax, (channels, endsPart) => this.#putSet(channels, endsPart));
+    this.bytes = this.#gathering.bytes;
   }
 
   /** Whether some effect could not be kept, so that the rows must be read at the commit. */
@@ -74,18 +122,44 @@ export class Recording implements EventSink {
   /** Drops everything: the rows must be read at the commit. */
   giveUp(): void {
     this.#isVoid = true;
+    this.#gathering.drop();
     this.log.close();
   }
 
-  /** Number of changed rows, of tables that views read. */
-  get rows(): number {
-    return this.#rows;
+  /** Returns a mark to cut to. */
+  mark(): RecordingMark {
+    let gathering: GatheringMark | undefined;
+    if (this.#isGathering) {
+      this.#endSet();
+      this.#markedChannels += this.#gathering.channels;
+      if (this.#markedChannels <= MARKED_CHANNELS_MAX) gathering = this.#gathering.mark();
+      else this.#isGathering = false;
+    }
+    return { length: this.log.length, rows: this.#rows, gathering };
   }
 
-  /** Drops what was added after the log had this length, and `rows` rows were read. */
-  cut(length: number, rows: number): void {
-    if (!this.#isVoid) this.log.cut(length);
+  /** Drops what was added after the mark. */
+  cut({ length, rows, gathering }: RecordingMark): void {
     this.#rows = rows;
+    if (this.#isVoid) return;
+    if (this.#isGathering && gathering !== undefined) this.#gathering.restore(gathering);
+    this.log.cut(length);
+  }
+
+  /** Call when nothing is added for a while. */
+  rest(): void {
+    if (this.#isVoid) return;
+    const { log } = this;
+    if (this.#isGathering) {
+      log.countBeside(this.#gathering.size);
+      if (log.isCrowded) this.#endSet();
+    }
+    log.rest();
+  }
+
+  /** Call when everything has been added. */
+  finish(): void {
+    if (this.#isGathering) this.#endSet();
   }
 
   /** Counts a row that has been read. */
@@ -117,6 +191,10 @@ export class Recording implements EventSink {
   }
 
   event(pattern: string, channel: ByteWriter, start: number, old?: ByteWriter): void {
+    if (this.#isGathering && !this.#isVoid) {
+      this.#gathering.add(OPS.indexOf(this.#op as (typeof OPS)[number]), pattern, channel, start, old);
+      return;
+    }
     if (old !== undefined) this.#put(KIND.old, NO_TEXT, NO_BYTES, 0, NO_TEXT, old.buffer, 0, old.length);
     this.#put(
       KIND.event,
@@ -132,13 +210,16 @@ export class Recording implements EventSink {
   }
 
   truncate(pattern: string): void {
+    this.#stopGathering();
     this.#put(KIND.truncate, pattern, NO_BYTES, 0, NO_TEXT, NO_BYTES, 0, 0);
   }
 
   message(pattern: string, channel: string, event: string, start: number, except?: string): void {
     const name = Buffer.from(except === undefined ? channel : `${channel}${TAB}${except}`);
-    this.#put(KIND.message, pattern, name, name.length, event, this.bytes.buffer, start, this.bytes.length);
-    this.bytes.clear();
+    const data = Buffer.from(this.bytes.buffer.subarray(start, this.bytes.length));
+    this.bytes.length = start;
+    this.#stopGathering();
+    this.#put(KIND.message, pattern, name, name.length, event, data, 0, data.length);
   }
 
   trace(traceparent: string): void {
@@ -195,8 +276,17 @@ export class Recording implements EventSink {
     if (kind === KIND.relation) return relation(chunk.subarray(data, end));
     if (kind === KIND.old) return this.#old.copy(chunk, data, end);
     if (kind === KIND.trace) return sink.trace(chunk.toString('latin1', name, event));
+    if (kind === KIND.gathered) {
+      for (let op = 0; op < OPS.length; op++)
+        this.#count(events, OPS[op] as Counted, index, chunk.readUInt32LE(event + op * COUNT_BYTES));
+      this.#name.length = 0;
+      this.#name.copy(chunk, name, event);
+      sink.gathered(pattern, this.#name, chunk, { old: event + COUNTS_BYTES, events: data, end });
+      if (chunk[at + OP_AT] === 1) sink.endGatheredPart();
+      return;
+    }
     const op = kind === KIND.event ? OPS[chunk[at + OP_AT] as number] : kind === KIND.message ? 'message' : 'truncate';
-    this.#count(events, op as Counted, index);
+    this.#count(events, op as Counted, index, 1);
     if (kind === KIND.truncate) return sink.truncate(pattern);
     const { bytes } = sink;
     const start = bytes.length;
@@ -211,12 +301,45 @@ export class Recording implements EventSink {
     this.#old.clear();
   }
 
-  #count(events: RecordingTarget['events'], op: Counted, index: number): void {
-    events.counted(op);
+  #count(events: RecordingTarget['events'], op: Counted, index: number, count: number): void {
+    if (count === 0) return;
+    events.counted(op, count);
     const counts = this.#counts[index] ?? events.countsOf(this.#patterns[index] as string);
     this.#counts[index] = counts;
-    counts.events++;
+    counts.events += count;
     counts.lastEventAt = this.#committedAt;
+  }
+
+  /** From now on events are kept one by one. */
+  #stopGathering(): void {
+    if (!this.#isGathering) return;
+    this.finish();
+    this.#isGathering = false;
+  }
+
+  #endSet(): void {
+    this.#gathering.endSet();
+    this.log.countBeside(0);
+  }
+
+  #putSet(channels: readonly GatheredChannel[], endsPart: boolean): void {
+    if (this.#isVoid) return;
+    channels.forEach((channel, index) => {
+      const { pattern, name, events, old, counts } = channel;
+      const at = this.log.reserve(HEADER_BYTES + name.length + COUNTS_BYTES + channel.bytes);
+      const { buffer } = this.log;
+      buffer[at] = KIND.gathered;
+      buffer[at + OP_AT] = Number(endsPart && index === channels.length - 1);
+      buffer.writeUInt16LE(this.#indexOf(pattern), at + PATTERN_AT);
+      buffer.writeUInt32LE(name.length, at + NAME_AT);
+      buffer.writeUInt32LE(COUNTS_BYTES + old.bytes, at + EVENT_AT);
+      buffer.writeUInt32LE(events.bytes, at + DATA_AT);
+      let to = at + HEADER_BYTES;
+      to += buffer.write(name, to, 'latin1');
+      for (const count of counts) to = buffer.writeUInt32LE(count, to);
+      this.#gathering.copyOld(channel, buffer, to);
+      this.#gathering.copyEvents(channel, buffer, to + old.bytes);
+    });
   }
 
   #put(

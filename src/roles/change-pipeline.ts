@@ -239,7 +239,7 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
         ),
       );
     },
-    counted: (op) => events[op].inc(),
+    counted: (op, count) => events[op].inc(count),
     committed: (count) => {
       commits.inc();
       rows.inc(count);

@@ -6,7 +6,7 @@
 import type { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { RemoteAnswers } from '../channels/remote-answers.ts';
 import { Router } from '../channels/router.ts';
-import { Recording, type RecordingTarget } from '../commit/recording.ts';
+import { Recording, type RecordingMark, type RecordingTarget } from '../commit/recording.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
 import type { Relation } from '../decode/relation.ts';
 import { PatternCounts } from '../metrics/patterns.ts';
@@ -21,11 +21,6 @@ const OF_ALL = ['sno.catalog', 'sno.marker'];
 /** Receives counts that are not used: events are counted at the commit. */
 const NOT_COUNTED: PatternCounts = new PatternCounts();
 
-interface Mark {
-  readonly length: number;
-  readonly rows: number;
-}
-
 export class EarlyReader implements TransactionReader {
   readonly #registry: ChannelRegistry;
   readonly #target: RecordingTarget;
@@ -33,7 +28,7 @@ export class EarlyReader implements TransactionReader {
   readonly #decoder: PgoutputDecoder;
   /** The definitions that its rows are read by. */
   readonly #definitions: unknown;
-  readonly #marks: Mark[] = [];
+  readonly #marks: RecordingMark[] = [];
 
   readonly #isWaiting: () => boolean;
 
@@ -43,7 +38,7 @@ export class EarlyReader implements TransactionReader {
     this.#isWaiting = isWaiting;
     this.#target = target;
     this.#definitions = registry.served;
-    this.#recording = new Recording(log);
+    this.#recording = new Recording(log, target.sink.partBytesMax);
     const router = new EarlyRouter(registry, this.#recording);
     router.begin(0, 0, 0);
     this.#decoder = new PgoutputDecoder(router);
@@ -56,18 +51,17 @@ export class EarlyReader implements TransactionReader {
   }
 
   mark(): void {
-    const { log, rows } = this.#recording;
-    this.#marks.push({ length: log.length, rows });
+    this.#marks.push(this.#recording.mark());
   }
 
   cut(mark: number): void {
-    const { length, rows } = this.#marks[mark] as Mark;
+    const to = this.#marks[mark] as RecordingMark;
     this.#marks.length = mark;
-    this.#recording.cut(length, rows);
+    this.#recording.cut(to);
   }
 
   rest(): void {
-    if (!this.#isVoid) this.#recording.log.rest();
+    if (!this.#isVoid) this.#recording.rest();
   }
 
   get isUseful(): boolean {
@@ -79,6 +73,7 @@ export class EarlyReader implements TransactionReader {
     if (this.#isVoid || this.#isWaiting()) return undefined;
     const recording = this.#recording;
     const decode = (message: Buffer) => this.#decoder.message(message, 0, message.length);
+    recording.finish();
     recording.aim(this.#target);
     return {
       log: recording.log,

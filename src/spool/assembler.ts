@@ -213,8 +213,10 @@ export class TransactionAssembler implements WalHandler {
       if (this.#passing !== transaction) return;
       const steps = reader?.commit(commit) ?? this.#again(transaction, commit);
       if (steps.begin()) {
+        let next = this.#chunk(steps, 0);
         for (let index = 0; index < steps.log.count; index++) {
-          const chunk = await this.#chunk(steps, index);
+          const chunk = await next;
+          next = this.#chunk(steps, index + 1);
           if (chunk === undefined || this.#passing !== transaction) return;
           steps.chunk(chunk);
           this.#unflushedBytes += chunk.length;
@@ -231,8 +233,9 @@ export class TransactionAssembler implements WalHandler {
     this.#passed(transaction);
   }
 
-  /** Returns undefined if it cannot be read. */
+  /** Returns undefined if it cannot be read, or does not exist. */
   async #chunk({ log }: CommitSteps, index: number): Promise<Buffer | undefined> {
+    if (index >= log.count) return undefined;
     const store = this.#store;
     try {
       return await log.read(index);

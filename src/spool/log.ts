@@ -19,6 +19,7 @@ interface Chunk {
 /** The first chunk of a log grows to CHUNK_BYTES from here. */
 const FIRST_BYTES = 4 * 1024;
 const NOWHERE = -1;
+const NO_BYTES = Buffer.alloc(0);
 
 export class SpoolLog {
   readonly #store: SpoolStore;
@@ -32,6 +33,10 @@ export class SpoolLog {
   #fileEnd = 0;
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
+  /** Bytes that its writer keeps in memory. */
+  #besideBytes = 0;
+  /** What the last calls of `read` used, the last one second. */
+  #readBuffers: readonly [Buffer, Buffer] = [NO_BYTES, NO_BYTES];
 
   constructor(store: SpoolStore) {
     this.#store = store;
@@ -45,6 +50,18 @@ export class SpoolLog {
   /** Number of chunks. */
   get count(): number {
     return this.#chunks.length;
+  }
+
+  /** Whether the writers of all logs keep too much in memory: they should add it to their logs. */
+  get isCrowded(): boolean {
+    return this.#store.isCrowded;
+  }
+
+  /** Counts bytes that the writer keeps in memory, and has not added to the log. */
+  countBeside(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#store.countBeside(bytes - this.#besideBytes);
+    this.#besideBytes = bytes;
   }
 
   /** Where `reserve` has made room. */
@@ -100,12 +117,15 @@ export class SpoolLog {
     }
   }
 
-  /** Returns a chunk's bytes, valid until the next call. Throws if the file cannot be read. */
+  /**
+   * Returns a chunk's bytes, valid until the call after the next. So one chunk can be read while
+   * the one before is used. Throws if the file cannot be read.
+   */
   async read(index: number): Promise<Buffer> {
     const chunk = this.#chunks[index] as Chunk;
     if (chunk.buffer !== undefined) return chunk.buffer.subarray(0, chunk.length);
     const file = await (this.#file as Promise<FileHandle>);
-    const buffer = Buffer.allocUnsafeSlow(chunk.length);
+    const buffer = this.#readBuffer(chunk.length);
     let done = 0;
     while (done < chunk.length) {
       const { bytesRead } = await file.read(buffer, done, chunk.length - done, chunk.at + done);
@@ -115,9 +135,18 @@ export class SpoolLog {
     return buffer;
   }
 
+  /** Returns memory for a chunk. The memory of the chunk before the last is used again. */
+  #readBuffer(bytes: number): Buffer {
+    const [older, newer] = this.#readBuffers;
+    const buffer = older.length >= bytes ? older : Buffer.allocUnsafeSlow(Math.max(bytes, CHUNK_BYTES));
+    this.#readBuffers = [newer, buffer];
+    return buffer.subarray(0, bytes);
+  }
+
   /** Drops everything. */
   close(): void {
     if (this.#isClosed) return;
+    this.countBeside(0);
     this.#isClosed = true;
     this.#tail = undefined;
     for (const { at, buffer } of this.#chunks) if (at === NOWHERE) this.#store.free(buffer as Buffer);

@@ -34,6 +34,8 @@ export class SpoolStore {
   readonly #options: SpoolStoreOptions;
   readonly #spare: Buffer[] = [];
   #memoryBytes = 0;
+  /** What the writers of logs keep, as a part of it. */
+  #besideBytes = 0;
   #fileBytes = 0;
   #writingBytes = 0;
   #isPressed = false;
@@ -53,8 +55,19 @@ export class SpoolStore {
     return this.#memoryBytes > this.#options.memoryBytesMax;
   }
 
-  /** Returns memory of this many bytes for a log, with arbitrary content. */
+  /** Whether the writers of logs keep so much in memory that they should write it. */
+  get isCrowded(): boolean {
+    return this.#besideBytes > this.#options.memoryBytesMax / 2;
+  }
 
+  /** Counts bytes that the writers of logs keep in memory. Negative: they do so no more. */
+  countBeside(bytes: number): void {
+    this.#besideBytes += bytes;
+    this.#memoryBytes += bytes;
+    this.#check();
+  }
+
+  /** Returns memory of this many bytes for a log, with arbitrary content. */
   allocate(bytes: number): Buffer {
     const buffer = (bytes === CHUNK_BYTES ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(bytes);
     this.#memoryBytes += buffer.length;

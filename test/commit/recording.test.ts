@@ -20,7 +20,7 @@ test('a message arrives at the commit as if it had been read only then', async (
     onFault: (error) => expect(error).toBeUndefined(),
     onPressure: () => undefined,
   });
-  const recording = new Recording(new SpoolLog(store));
+  const recording = new Recording(new SpoolLog(store), 1e6);
   const messages = [
     ['room:1', 'wave', '1', undefined],
     ['room:1', 'wäve', '{"a":"ö"}', '12.34'],
