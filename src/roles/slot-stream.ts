@@ -40,6 +40,7 @@ export function createSlotStream(options: IngestOptions, parts: StreamParts): Re
     slotInUseTimeoutMs: relayed === undefined ? settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS : 0,
     ...(relayed === undefined ? {} : { progress: progressOf(relayed.continued?.place), quietMs: relayed.quietMs }),
     inProgress: () => parts.inProgress.isWanted,
+    isInProgress: () => parts.inProgress.assembler.isReceiving,
     handler: parts.inProgress.assembler,
     acknowledger: parts.acknowledger,
     logger,

@@ -75,6 +75,11 @@ export class TransactionAssembler implements WalHandler {
     return this.#store.bytes;
   }
 
+  /** Whether a block of a transaction is being received. */
+  get isReceiving(): boolean {
+    return this.#current !== undefined;
+  }
+
   started(start: StreamStart): Promise<void> {
     this.abandon();
     this.#isBroken = false;

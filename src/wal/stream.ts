@@ -50,6 +50,8 @@ export interface StreamOptions {
   readonly undecodableMs: number;
   /** Whether the next connection sends large transactions while they are in progress. */
   readonly inProgress?: () => boolean;
+  /** Whether a transaction in progress is being received. */
+  readonly isInProgress?: () => boolean;
   /** Counts each failure of Postgres to decode. */
   readonly onUndecodable: () => void;
   /** How long, at start, to wait for another process to leave the slot, in ms. */
@@ -236,6 +238,7 @@ export class ReplicationStream implements WalSource {
         now: () => performance.now(),
         pause,
         resume: () => intake.isPaused || resume(),
+        isInProgress: () => this.#options.isInProgress?.() === true,
       });
       throttle = paced;
       this.#connection = connection;

@@ -8,6 +8,9 @@
  * it. BBR adds the bytes of that burst to the window. In the end the window holds everything sent
  * during a rest, and TCP joins nothing any more. BBR looks back for ten round trips. So after a few
  * rests, the reader reads a dozen times without a rest, a few packets each.
+ *
+ * While a transaction in progress is received, the writer of the transaction, the walsender and the
+ * reader share the processors. Rests are then longer.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
@@ -16,13 +19,18 @@ export interface ReadThrottleOptions {
   readonly now: () => number;
   readonly pause: () => void;
   readonly resume: () => void;
+  /** Whether a transaction in progress is being received. */
+  readonly isInProgress?: () => boolean;
 }
 
 /** How long a rest may be, in ms. A timer has no finer steps than the shortest. */
 const REST_MS_MIN = 1;
 const REST_MS_MAX = 4;
+const LONG_REST_MS_MAX = 10;
 /** Bytes that should arrive in a rest: well below a read's maximum, so that one read takes all. */
 const REST_BYTES = 40 * 1024;
+/** The same of a long rest, which several reads follow. */
+const LONG_REST_BYTES = 240 * 1024;
 /** Number of rests before READS_AT_ONCE reads without a rest. */
 const RESTS = 4;
 const READS_AT_ONCE = 12;
@@ -85,7 +93,9 @@ export class ReadThrottle {
     if (++this.#rests % RESTS === 0) this.#readsAtOnce = READS_AT_ONCE;
     this.#options.pause();
     clearTimeout(this.#timer);
-    const ms = Math.round(REST_BYTES / this.#bytesPerMs);
-    this.#timer = setTimeout(this.#options.resume, Math.min(Math.max(ms, REST_MS_MIN), REST_MS_MAX));
+    const isLong = this.#options.isInProgress?.() === true;
+    const ms = Math.round((isLong ? LONG_REST_BYTES : REST_BYTES) / this.#bytesPerMs);
+    const msMax = isLong ? LONG_REST_MS_MAX : REST_MS_MAX;
+    this.#timer = setTimeout(this.#options.resume, Math.min(Math.max(ms, REST_MS_MIN), msMax));
   }
 }

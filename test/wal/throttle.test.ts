@@ -2,12 +2,13 @@ import { expect, test, vi } from 'vitest';
 import { ReadThrottle } from '../../src/wal/throttle.ts';
 import { until } from '../support/wait.ts';
 
-function paceAt() {
+function paceAt(isInProgress = () => false) {
   const world = { ms: 100, rests: 0, resumes: 0 };
   const throttle = new ReadThrottle({
     now: () => world.ms,
     pause: () => world.rests++,
     resume: () => world.resumes++,
+    isInProgress,
   });
   /** Reads `bytes` every `everyMs`. */
   const read = (count: number, bytes: number, everyMs: number) => {
@@ -64,13 +65,15 @@ test('a walsender that pauses for some milliseconds is still busy', () => {
 });
 
 test.each([
-  ['much', 40_000, 1],
-  ['less', 13_000, 3],
-  ['little', 3_000, 4],
-])('a rest is as long as a large read takes to arrive: %s comes each millisecond', (_what, bytes, ms) => {
+  ['much', 40_000, 1, false],
+  ['less', 13_000, 3, false],
+  ['little', 3_000, 4, false],
+  ['much of a transaction in progress', 40_000, 6, true],
+  ['less of a transaction in progress', 13_000, 10, true],
+])('a rest is as long as a large read takes to arrive: %s comes each millisecond', (_what, bytes, ms, isInProgress) => {
   vi.useFakeTimers();
   try {
-    const { world, read } = paceAt();
+    const { world, read } = paceAt(() => isInProgress);
     read(40, 100, 0.01);
     // eight reads are left to follow at once; then four rests, twelve reads at once, and a rest
     read(8 + 4 + 12, bytes, 1);
