@@ -147,6 +147,31 @@ test('events that were gathered make the commit that they would make one by one'
   );
 });
 
+test.each([
+  { channels: 1, keptMax: 256 * 1024 },
+  { channels: 50, keptMax: (1 << 20) + 256 },
+])('events of $channels channels are written to the log long before a part is full', ({ channels, keptMax }) => {
+  const store = new SpoolStore({
+    directory: tmpdir(),
+    bytesMax: 1 << 26,
+    memoryBytesMax: 1 << 26,
+    onFault: (error) => expect(error).toBeUndefined(),
+    onPressure: () => undefined,
+  });
+  const recording = new Recording(new SpoolLog(store), 1 << 23);
+  for (let index = 0; index < 20_000; index++) {
+    const name = new ByteWriter();
+    name.ascii(`room:${index % channels}`);
+    const start = recording.bytes.length;
+    recording.bytes.ascii('x'.repeat(149));
+    recording.event('room:{id}', name, start);
+  }
+  expect(recording.bytes.length).toBeLessThan(keptMax);
+  expect(recording.log.length + recording.bytes.length).toBeGreaterThan(20_000 * 150);
+  recording.giveUp();
+  expect(store.bytes).toBe(0);
+});
+
 test('events are written to the log when the transactions together keep too many', () => {
   const store = new SpoolStore({
     directory: tmpdir(),
