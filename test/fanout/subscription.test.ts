@@ -70,6 +70,28 @@ test('leaves its snapshot when it ends while the snapshot is being read, and not
   expect(left).toEqual(['reading']);
 });
 
+test('watches for dropped entries from its snapshot on, until it ends or passes the seam', () => {
+  const watchers = new Set<unknown>();
+  const watched = {
+    ...{ evicted: -1, voided: undefined, length: 0, at: () => undefined, firstAfter: () => 0 },
+    watch: (watcher: unknown) => watchers.add(watcher),
+    unwatch: (watcher: unknown) => watchers.delete(watcher),
+  };
+  const taken = (): Subscription => {
+    const subscription = new Subscription(room(1), ALLOWED, watched as never, 0);
+    subscription.takeSnapshot(new Visibility('7:7:'), 0);
+    return subscription;
+  };
+  const ends = taken();
+  const passes = taken();
+  expect(watchers).toEqual(new Set([ends, passes]));
+  ends.end();
+  passes.catchUpAfterSnapshot(0, 'e-1-1:0/1:1');
+  expect(watchers).toEqual(new Set([passes]));
+  passes.passSeam(1);
+  expect(watchers.size).toBe(0);
+});
+
 test('leaves its request for history when it ends, and its older entries when it is live or ends', () => {
   const left: string[] = [];
   const waiting = inState('joining');
