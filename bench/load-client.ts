@@ -184,6 +184,7 @@ function say(more: object): void {
     seconds: (performance.now() - beganAt) / 1_000,
     burstSeconds: (lastReadAt - firstEventAt) / 1_000,
     readerEvents: readers.length === 0 ? 0 : Math.min(...readers.map((reader) => reader.events)),
+    readers: readers.length,
     events,
     bytes,
     retries,

@@ -46,6 +46,8 @@ export interface LoadReport {
   readonly burstSeconds: number;
   /** Events that every reader has received. */
   readonly readerEvents: number;
+  /** Number of subscribers that read their events. */
+  readonly readers: number;
   /** Events of all readers together. */
   readonly events: number;
   /** Bytes of ciphertext of all subscribers. */

@@ -9,7 +9,7 @@ import { benchCompression } from './compression.ts';
 import { benchConnections } from './connections.ts';
 import { benchDashboard } from './dashboard.ts';
 import { benchDdl } from './ddl.ts';
-import { benchFanout, benchPaced } from './fanout.ts';
+import { benchFanout, benchPaced, benchWriters } from './fanout.ts';
 import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
 import { benchJoins } from './joins.ts';
@@ -30,6 +30,7 @@ import { benchWorkers } from './workers.ts';
 const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
   ingest: benchIngest,
   fanout: benchFanout,
+  writers: benchWriters,
   paced: benchPaced,
   latency: benchLatency,
   joins: benchJoins,

@@ -29,14 +29,30 @@ export interface Peer {
 
 type StartPeer = (world: World, event: string) => Promise<Peer>;
 
-/** Peers by name. `missing` names the peers that are not installed. */
-export const PEERS: Readonly<Record<string, StartPeer>> = {
+const ALL: Readonly<Record<string, StartPeer>> = {
   'socket.io': (world, event) => startNode('socket.io', world, event),
   ws: (world, event) => startNode('ws', world, event),
-  ...(versionOf('nats-server') === undefined ? {} : { 'nats-server': startNats }),
+  'nats-server': startNats,
 };
 
-export const missing: readonly string[] = 'nats-server' in PEERS ? [] : ['nats-server (not on the PATH)'];
+/** BENCH_PEERS=NAME,...: only these peers run. Undefined: all run. */
+const wanted = process.env['BENCH_PEERS']?.split(',');
+const unknown = wanted?.find((name) => !(name in ALL));
+if (unknown !== undefined) throw new Error(`BENCH_PEERS: ${unknown} is not one of ${Object.keys(ALL).join(', ')}`);
+
+/** Why each peer that does not run is left out. */
+const leftOut = new Map<string, string>();
+if (wanted !== undefined)
+  for (const name of Object.keys(ALL)) if (!wanted.includes(name)) leftOut.set(name, 'left out');
+if (!leftOut.has('nats-server') && versionOf('nats-server') === undefined)
+  leftOut.set('nats-server', 'not on the PATH');
+
+/** Peers by name. `missing` names the peers that do not run. */
+export const PEERS: Readonly<Record<string, StartPeer>> = Object.fromEntries(
+  Object.entries(ALL).filter(([name]) => !leftOut.has(name)),
+);
+
+export const missing: readonly string[] = [...leftOut].map(([name, why]) => `${name} (${why})`);
 
 export function packageVersion(name: string): string {
   return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;

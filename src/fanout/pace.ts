@@ -9,10 +9,8 @@
 
 /** A pass that takes less is followed by no rest, in ms. */
 const PASS_MS_MIN = 2;
-/** A rest is this part of the pass before it... */
-const REST_PART = 0.8;
-/** ...and not longer than this, in ms. */
-const REST_MS_MAX = 10;
+/** A rest is as long as the pass before it, and not longer than this, in ms. */
+const REST_MS_MAX = 15;
 /** New entries of this many bytes do not wait for the end of a rest. */
 const BYTES_MAX = 65_536;
 
@@ -55,7 +53,7 @@ export class Pace {
     pass();
     const endedAt = now();
     const took = endedAt - beganAt;
-    this.#restsUntil = took < PASS_MS_MIN ? endedAt : endedAt + Math.min(took * REST_PART, REST_MS_MAX);
+    this.#restsUntil = took < PASS_MS_MIN ? endedAt : endedAt + Math.min(took, REST_MS_MAX);
     this.#bytesPassedOn = bytes();
   }
 
