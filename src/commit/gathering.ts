@@ -20,6 +20,10 @@ const SET_BYTES = 1 << 20;
 const CHANNEL_BYTES = 192 * 1024;
 /** Capacity that is kept from set to set. */
 const CAPACITY_BYTES = 2 * SET_BYTES;
+/** The same if memory is scarce. */
+const SCARCE_CAPACITY_BYTES = 4_096;
+/** Measured bytes of memory that a channel needs beside its events. */
+const CHANNEL_ENTRY_BYTES = 320;
 
 export const OPS = ['insert', 'update', 'delete'] as const;
 
@@ -68,8 +72,8 @@ export class Gathering {
   readonly #old = new ByteWriter(0);
   readonly #partBytesMax: number;
   readonly #write: WriteSet;
-  readonly #runs = new Runs();
-  readonly #oldRuns = new Runs();
+  #runs = new Runs();
+  #oldRuns = new Runs();
   /** The channels of the part, by name. */
   readonly #channels = new Map<string, GatheredChannel>();
   /** The channels of the set, in the order of their first events. */
@@ -83,8 +87,13 @@ export class Gathering {
     this.#write = write;
   }
 
-  /** Bytes that are kept in memory. */
-  get size(): number {
+  /** Bytes of memory that it needs, also when a set has just been written. */
+  get memoryBytes(): number {
+    const entries = this.channels * CHANNEL_ENTRY_BYTES + this.#runs.memoryBytes + this.#oldRuns.memoryBytes;
+    return this.bytes.buffer.length + this.#old.buffer.length + entries;
+  }
+
+  get #size(): number {
     return this.bytes.length + this.#old.length;
   }
 
@@ -110,7 +119,7 @@ export class Gathering {
     }
     this.#runs.add(events, start, end);
     (counts[op] as number)++;
-    const { size } = this;
+    const size = this.#size;
     if (isPartFull(this.#earlierBytes + size, this.channels, this.#partBytesMax)) this.#endPart();
     else if (size > SET_BYTES || channel.bytes > CHANNEL_BYTES) this.endSet();
   }
@@ -130,6 +139,12 @@ export class Gathering {
     if (this.#set.length > 0) this.#writeSet(false);
   }
 
+  /** Writes what is kept, and gives back memory. The part goes on, so its channels stay. */
+  shrink(): void {
+    this.endSet();
+    this.#release();
+  }
+
   /** Call after `endSet`. */
   mark(): GatheringMark {
     const channels = [...this.#channels.values()].map(
@@ -140,7 +155,9 @@ export class Gathering {
 
   /** Drops everything since the mark. */
   restore({ earlierBytes, channels }: GatheringMark): void {
-    this.drop();
+    this.#set = [];
+    this.#clearSet();
+    this.#channels.clear();
     this.#earlierBytes = earlierBytes;
     for (const [pattern, name, bytes] of channels) {
       const channel = new GatheredChannel(pattern, name);
@@ -149,10 +166,10 @@ export class Gathering {
     }
   }
 
-  /** Drops everything. */
+  /** Drops everything, and gives back memory. */
   drop(): void {
     this.#set = [];
-    this.#clearSet();
+    this.#release();
     this.#channels.clear();
     this.#earlierBytes = 0;
   }
@@ -168,15 +185,21 @@ export class Gathering {
     this.#set = [];
     this.#write(set, endsPart);
     for (const channel of set) channel.endSet();
-    this.#earlierBytes += this.size;
+    this.#earlierBytes += this.#size;
     this.#clearSet();
   }
 
-  #clearSet(): void {
-    this.bytes.clear(CAPACITY_BYTES);
-    this.#old.clear(CAPACITY_BYTES);
+  #clearSet(capacityMax = CAPACITY_BYTES): void {
+    this.bytes.clear(capacityMax);
+    this.#old.clear(capacityMax);
     this.#runs.clear();
     this.#oldRuns.clear();
+  }
+
+  #release(): void {
+    this.#clearSet(SCARCE_CAPACITY_BYTES);
+    this.#runs = new Runs();
+    this.#oldRuns = new Runs();
   }
 
   #channel(pattern: string, { buffer, length }: ByteWriter): GatheredChannel {

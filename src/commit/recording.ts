@@ -3,8 +3,8 @@
  * even in parts, is the same as if its rows were read only then.
  *
  * Events are gathered by channel (gathering.ts), as long as they alone decide where parts end.
- * After a message or TRUNCATE, and after subtransactions with too many channels, they are kept one
- * by one.
+ * After a message or TRUNCATE, after subtransactions with too many channels, and if memory is
+ * scarce, they are kept one by one.
  */
 
 import type { EventSink } from '../channels/events.ts';
@@ -40,6 +40,13 @@ const COUNTS_BYTES = OPS.length * COUNT_BYTES;
  * no marks.
  */
 const MARKED_CHANNELS_MAX = 4_096;
+/**
+ * Number of channels of a part from which on gathering is given up if memory is still scarce after
+ * its events were written.
+ */
+const SCARCE_CHANNELS_MIN = 256;
+/** Measured bytes of memory of a channel in a mark. */
+const MARKED_CHANNEL_BYTES = 128;
 const NO_TEXT = '';
 const TAB = '\t';
 const NO_BYTES = Buffer.alloc(0);
@@ -130,10 +137,10 @@ export class Recording implements EventSink {
   mark(): RecordingMark {
     let gathering: GatheringMark | undefined;
     if (this.#isGathering) {
-      this.#endSet();
+      this.#gathering.endSet();
       this.#markedChannels += this.#gathering.channels;
       if (this.#markedChannels <= MARKED_CHANNELS_MAX) gathering = this.#gathering.mark();
-      else this.#isGathering = false;
+      else this.#stopGathering();
     }
     return { length: this.log.length, rows: this.#rows, gathering };
   }
@@ -150,16 +157,18 @@ export class Recording implements EventSink {
   rest(): void {
     if (this.#isVoid) return;
     const { log } = this;
-    if (this.#isGathering) {
-      log.countBeside(this.#gathering.size);
-      if (log.isCrowded) this.#endSet();
+    this.#countMemory();
+    if (this.#isGathering && log.isCrowded) {
+      this.#gathering.shrink();
+      this.#countMemory();
+      if (log.isCrowded && this.#gathering.channels >= SCARCE_CHANNELS_MIN) this.#stopGathering();
     }
     log.rest();
   }
 
   /** Call when everything has been added. */
   finish(): void {
-    if (this.#isGathering) this.#endSet();
+    if (this.#isGathering) this.#gathering.endSet();
   }
 
   /** Counts a row that has been read. */
@@ -315,11 +324,12 @@ export class Recording implements EventSink {
     if (!this.#isGathering) return;
     this.finish();
     this.#isGathering = false;
+    this.#gathering.drop();
+    this.#countMemory();
   }
 
-  #endSet(): void {
-    this.#gathering.endSet();
-    this.log.countBeside(0);
+  #countMemory(): void {
+    this.log.countBeside(this.#gathering.memoryBytes + this.#markedChannels * MARKED_CHANNEL_BYTES);
   }
 
   #putSet(channels: readonly GatheredChannel[], endsPart: boolean): void {

@@ -4,6 +4,8 @@
  */
 import { type Chain, NONE } from './channel-events.ts';
 
+/** Bytes of memory that a run needs, in each of the three arrays. */
+const RUN_BYTES = 3 * 8;
 /** Fewer bytes are copied one by one: Buffer.copy makes an object. */
 const SMALL_BYTES = 48;
 
@@ -17,6 +19,11 @@ export class Runs {
   /** Number of channels with events. */
   get channels(): number {
     return this.#channels;
+  }
+
+  /** Bytes of memory of its arrays, which keep their size from commit to commit. */
+  get memoryBytes(): number {
+    return this.#starts.length * RUN_BYTES;
   }
 
   /** Adds the event in the bytes from `start` to `end` to a channel's. */

@@ -172,6 +172,18 @@ test.each([
   expect(store.bytes).toBe(0);
 });
 
+/** Adds events of 150 bytes each to this number of channels. */
+function add(recording: Recording, events: number, channels: number): void {
+  for (let index = 0; index < events; index++) {
+    const name = new ByteWriter();
+    name.ascii(`room:${index % channels}`);
+    const start = recording.bytes.length;
+    recording.bytes.ascii('x'.repeat(149));
+    recording.event('room:{id}', name, start);
+  }
+  recording.rest();
+}
+
 test('events are written to the log when the transactions together keep too many', () => {
   const store = new SpoolStore({
     directory: tmpdir(),
@@ -180,24 +192,37 @@ test('events are written to the log when the transactions together keep too many
     onFault: (error) => expect(error).toBeUndefined(),
     onPressure: () => undefined,
   });
-  const recordings = [1, 2].map(() => new Recording(new SpoolLog(store), 1 << 20));
-  const name = new ByteWriter();
-  name.ascii('all');
-  const add = (recording: Recording) => {
-    for (let index = 0; index < 100; index++) {
-      const start = recording.bytes.length;
-      recording.bytes.ascii('x'.repeat(149));
-      recording.event('all', name, start);
-    }
-    recording.rest();
-  };
-  const [one, other] = recordings as [Recording, Recording];
-  add(one);
-  expect(store.bytes).toBe(15_000);
+  const [one, other] = [1, 2].map(() => new Recording(new SpoolLog(store), 1 << 20)) as [Recording, Recording];
+  add(one, 100, 1);
+  expect(store.bytes).toBeGreaterThan(15_000);
   expect(one.log.length).toBe(0);
-  add(other);
+  add(other, 100, 1);
   expect(one.log.length).toBe(0);
   expect(other.log.length).toBeGreaterThan(15_000);
-  for (const recording of recordings) recording.giveUp();
+  for (const recording of [one, other]) recording.giveUp();
   expect(store.bytes).toBe(0);
 });
+
+test.each([{ channels: 50 }, { channels: 3_000 }])(
+  'transactions with events of $channels channels give back memory when they together need too much',
+  ({ channels }) => {
+    const memoryBytesMax = 8 << 20;
+    const store = new SpoolStore({
+      directory: tmpdir(),
+      bytesMax: 1 << 30,
+      memoryBytesMax,
+      onFault: (error) => expect(error).toBeUndefined(),
+      onPressure: () => undefined,
+    });
+    const recordings = Array.from({ length: 20 }, () => new Recording(new SpoolLog(store), 1 << 23));
+    for (const recording of recordings) add(recording, 6_000, channels);
+    const capacity = recordings.reduce((sum, { bytes }) => sum + bytes.buffer.length, 0);
+    expect(capacity).toBeLessThan(memoryBytesMax);
+    const gathering = recordings.filter((recording) => recording.mark().gathering !== undefined);
+    // the channels of a part need memory until its end
+    expect(gathering.length).toBeLessThan(channels === 50 ? 21 : 6);
+    expect(gathering.length).toBeGreaterThan(channels === 50 ? 19 : 0);
+    for (const recording of recordings) recording.giveUp();
+    expect(store.isCrowded).toBe(false);
+  },
+);
