@@ -4,6 +4,8 @@
  */
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { connect as netConnect } from 'node:net';
+import { Duplex, PassThrough } from 'node:stream';
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { selfSigned } from '../support/tls.ts';
@@ -80,14 +82,34 @@ test('every server name is served, however many there are', async () => {
 });
 
 test.each([
-  ['before', Buffer.alloc(0)],
-  ['in the middle of', Buffer.from([0x16, 0x03, 0x01, 0x01, 0x00, 0x01])],
-])('a client that closes its side %s the handshake is released', async (_when, sent) => {
+  // as a load balancer that checks the port: no handshake has failed
+  ['before', Buffer.alloc(0), 0],
+  ['in the middle of', Buffer.from([0x16, 0x03, 0x01, 0x01, 0x00, 0x01]), 1],
+])('a client that closes its side %s the handshake is released', async (_when, sent, failures) => {
   fixture = await startGateway();
   const half = await RawSocket.connect({ port: fixture.port });
   half.socket.end(sent);
   await half.ended();
   await until(async () => /^sno_pending_connections 0$/m.test(await fixture.metrics.text()), 'nothing is left of it');
+  expect(Number(/^sno_tls_failures_total (\d+)$/m.exec(await fixture.metrics.text())?.[1])).toBe(failures);
+});
+
+test('a ClientHello of several records, in pieces of any size, begins a handshake', async () => {
+  fixture = await startGateway();
+  const ALPNProtocols = [...Array.from({ length: 250 }, (_, index) => `${index}`.padEnd(100, '-')), 'http/1.1'];
+  for (const bytes of [1, 1_000, 20_000]) {
+    const [near, far] = [new PassThrough(), netConnect(fixture.port, '127.0.0.1').setNoDelay(true)];
+    const pass = async (data: Buffer) => {
+      near.pause();
+      for (let at = 0; at < data.length; at += bytes)
+        await new Promise<unknown>((resolve) => far.write(data.subarray(at, at + bytes), resolve));
+      near.resume();
+    };
+    near.on('data', (data: Buffer) => void pass(data));
+    const socket = await shake({ socket: Duplex.from({ readable: far, writable: near }), ALPNProtocols });
+    expect([socket.authorized, socket.alpnProtocol]).toEqual([true, 'http/1.1']);
+    far.destroy();
+  }
 });
 
 describe.each(['TLSv1.2', 'TLSv1.3'] as const)('sessions of %s', (version) => {

@@ -3,7 +3,8 @@
  *
  * Node's TLS reads into a buffer that belongs to the connection for its lifetime. If TLS itself
  * makes the first read, the buffer has 64 KiB. If it is given bytes that have been read already, it
- * makes a buffer of their size, at least 1 KiB, and reads into that one from then on.
+ * makes a buffer of their size, at least 1 KiB, and reads into that one until it is full. Then it
+ * makes another of 16 KiB.
  *
  * When thousands of clients return at once, their first bytes may all be there in the same turn of
  * the event loop. A few handshakes a turn leave time for the clients that are connected.
