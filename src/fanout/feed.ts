@@ -8,7 +8,7 @@
  * 2. It catches up: it reads what it has missed from the journal, at the pace of the socket, in
  *    commit order with all others of the connection that catch up (catch-up.ts).
  * 3. When nothing is left to read, it is live: the hub writes its events as they arrive
- *    (delivery.ts). The hub does so only while all subscriptions of the connection are live or
+ *    (live/delivery.ts). The hub does so only while all subscriptions of the connection are live or
  *    joining. Only this keeps commits in order across all of them.
  * 4. If the socket does not keep up, or access must be checked again, all its live subscriptions
  *    fall behind: they catch up again. This costs cursors, and no queue.
@@ -49,12 +49,12 @@ import { WaitingFrames } from './waiting-frames.ts';
 /** What a feed needs from the hub. */
 export interface FeedHub extends CatchUpHub, JoiningHub {
   /** `reached` is set in an answer to `reach`. Writes pending events first. */
-  heartbeatFrame(reached?: string): HeartbeatFrame;
+  heartbeatFrame(feed: SocketFeed, reached?: string): HeartbeatFrame;
   /**
-   * Writes pending events to all live subscriptions. Must be called before a subscription stops
-   * being live.
+   * Writes pending events to the live subscriptions of a connection, and of others with it. Must be
+   * called before a subscription starts or stops being live.
    */
-  write(): void;
+  writeTo(feed: SocketFeed): void;
   /** Returns the channel's log, retained until `removeSubscription`. */
   retain(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
@@ -73,10 +73,12 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   readonly outbox: Outbox;
   /** The connections of its encoding. Subscriptions with another name have their own group. */
   group: EncodingGroup;
+  /** The index of its slice: live/slices.ts. */
+  readonly slice: number;
   /** Set by joining.ts. */
   isLaggard = false;
   /**
-   * Set by delivery.ts: the last round in which this feed received events, and whether it receives
+   * Set by live/delivery.ts: the last round in which this feed received events, and whether it gets
    * events of several channels in this round.
    */
   round = 0;
@@ -97,8 +99,9 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   /** Unstored frames that wait for subscriptions that are not live. */
   #waiting: WaitingFrames | undefined;
 
-  constructor(hub: FeedHub, socket: Writable, group: EncodingGroup, observer?: FeedObserver) {
+  constructor(hub: FeedHub, socket: Writable, group: EncodingGroup, slice: number, observer?: FeedObserver) {
     this.#hub = hub;
+    this.slice = slice;
     this.#observer = observer;
     this.group = group;
     this.#socket = socket;
@@ -112,7 +115,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   setEncoding(encoding: Encoding): void {
     // Pending events belong to the earlier encoding.
-    this.#hub.write();
+    this.#hub.writeTo(this);
     this.group = this.#hub.groupOf(encoding);
   }
 
@@ -174,13 +177,13 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   sendSubscribed({ name }: Subscription, position: string, recovered?: boolean): void {
     // other channels are ahead of what this one catches up with, but not by more from now on
-    this.#hub.write();
+    this.#hub.writeTo(this);
     const frame = { type: 'subscribed', channel: name, position } as const;
     this.send(recovered === undefined ? frame : { ...frame, recovered });
   }
 
   heartbeat(): void {
-    const frame = this.#hub.heartbeatFrame();
+    const frame = this.#hub.heartbeatFrame(this);
     if (this.isComplete) this.send(frame);
   }
 
@@ -234,7 +237,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   post(name: string, frame: UnstoredFrame): boolean {
     const subscription = this.#subscriptions.get(name);
     if (subscription === undefined) return false;
-    this.#hub.write();
+    this.#hub.writeTo(this);
     return this.postTo(subscription, frame);
   }
 
@@ -311,7 +314,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   /** Makes the live subscriptions read from the journal from now on. */
   fallBehind(): void {
-    this.#hub.write();
+    this.#hub.writeTo(this);
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.state !== 'live') continue;
       this.#hub.stopDelivery(subscription);
@@ -335,7 +338,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
    */
   pump(): void {
     if (this.#isHeld) return;
-    this.#hub.write();
+    this.#hub.writeTo(this);
     const catchUp = this.#catchUp;
     if (catchUp !== undefined) {
       const limit = this.#accessHold?.limit ?? Number.POSITIVE_INFINITY;
@@ -348,7 +351,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
       this.fallBehind();
       return;
     }
-    for (const reached of this.#reaches?.take() ?? []) this.send(this.#hub.heartbeatFrame(reached));
+    for (const reached of this.#reaches?.take() ?? []) this.send(this.#hub.heartbeatFrame(this, reached));
     this.#observer?.caughtUp();
   }
 

@@ -1,10 +1,10 @@
 /**
  * Joins the journal and the connections.
  *
- * A batch is appended to the journal, and its entries wait for the live subscriptions
- * (live-channels.ts, delivery.ts). They are written once for all batches that arrived together: at
- * `flush`, or before anything that must come after them. Before a batch with an access mark, all
- * that came before is written, and the connections concerned stop being live (access/).
+ * A batch is appended to the journal, and its entries wait for the live subscriptions (live/). They
+ * are written once for all batches that arrived together: at `flush`, slice by slice at
+ * `flushSlice`, or before anything that must come after them. Before a batch with an access mark,
+ * all that came before is written, and the connections concerned stop being live (access/).
  */
 import type { Writable } from 'node:stream';
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
@@ -20,14 +20,15 @@ import { comparePositions, type Position } from '../position.ts';
 import type { HeartbeatFrame, ResetReason } from '../protocol.ts';
 import { Revocations } from './access/revocations.ts';
 import { Cork } from './cork.ts';
-import { Delivery } from './delivery.ts';
 import type { Encoding } from './encoding.ts';
 import { type EncodingGroup, EncodingGroups } from './encoding-group.ts';
 import type { AccessCheckWindow, Fanout, Feed, FeedObserver } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
 import type { OlderHistory } from './history/older-history.ts';
 import { HistoryReads } from './history/reads.ts';
-import { LiveChannels } from './live-channels.ts';
+import { Delivery } from './live/delivery.ts';
+import { LiveChannels } from './live/live-channels.ts';
+import { SLICES, Turns } from './live/slices.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import { TouchedCommits } from './snapshots/order.ts';
@@ -56,7 +57,9 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   /** For the snapshots of views that join. */
   readonly touched = new TouchedCommits();
   #sequence = 0;
-  #committedAt: number[] = [];
+  /** When the commits were made that have not been written to all connections. */
+  readonly #committedAt = new Turns<number>();
+  #attached = 0;
 
   constructor(journal: Journal, markers: Markers, options: HubOptions) {
     this.journal = journal;
@@ -156,7 +159,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): SocketFeed {
-    const feed = new SocketFeed(this, socket, this.#groups.of(encoding), observer);
+    const feed = new SocketFeed(this, socket, this.#groups.of(encoding), this.#attached++ % SLICES, observer);
     this.#feeds.add(feed);
     return feed;
   }
@@ -177,7 +180,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
       this.#sequence = Math.max(this.#sequence, mark.sequence);
       if (mark.kind === 'touched') this.touched.add(mark.pattern, mark.xid);
     }
-    if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
+    if (batch.committedAt > 0) this.#committedAt.add(batch.committedAt);
     const voiding = batch.marks.filter(({ kind }) => VOIDING.has(kind));
     if (voiding.length === 0) return;
     // At once: clients subscribed by the old definition must not receive a position after it.
@@ -196,8 +199,18 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Writes appended entries to live sockets. */
   write(): void {
+    if (this.#delivery.isDirty) this.#written(this.#delivery.write());
+  }
+
+  /** Writes appended entries to this connection, and others with it. */
+  writeTo({ slice }: SocketFeed): void {
     if (!this.#delivery.isDirty) return;
-    for (const feed of this.#delivery.write()) {
+    if (this.#delivery.isSpread) this.write();
+    else this.#written(this.#delivery.writeSlice(slice));
+  }
+
+  #written(feeds: readonly SocketFeed[]): void {
+    for (const feed of feeds) {
       if (!feed.outbox.full) continue;
       // A large frame that is sent in slices may make the outbox full without exceeding the limit.
       if (feed.outbox.pendingBytes >= feed.outbox.bytesMax) this.options.events.outboundFull();
@@ -211,8 +224,31 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   flush(): void {
     this.options.beforeDelivery?.();
     this.write();
-    for (const time of this.#committedAt) this.options.events.sent(time);
-    this.#committedAt = [];
+    this.#flushed(this.#committedAt.takeAll());
+  }
+
+  /**
+   * Does the same for the connections of a slice. If it is called for one slice after the other,
+   * all receive everything. Returns whether all have everything now.
+   */
+  flushSlice(slice: number): boolean {
+    this.options.beforeDelivery?.();
+    if (this.#delivery.isSpread) this.write();
+    else this.#written(this.#delivery.writeSlice(slice));
+    const isComplete = !this.#delivery.isDirty;
+    const turned = this.#committedAt.next();
+    this.#flushed(isComplete ? [...turned, ...this.#committedAt.takeAll()] : turned);
+    return isComplete;
+  }
+
+  /** Whether something waits for `flush`. */
+  get isPending(): boolean {
+    return this.#delivery.isDirty || this.#toPump.size > 0 || !this.#committedAt.isEmpty;
+  }
+
+  /** `committedAt`: when the commits were made that all connections have now. */
+  #flushed(committedAt: readonly number[]): void {
+    for (const time of committedAt) this.options.events.sent(time);
     if (this.#toPump.size > 0) {
       const toPump = this.#toPump;
       this.#toPump = new Set();
@@ -252,8 +288,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   /** Writes appended entries first: the position says that they have been written. */
-  heartbeatFrame(reached?: string): HeartbeatFrame {
-    this.write();
+  heartbeatFrame(feed: SocketFeed, reached?: string): HeartbeatFrame {
+    this.writeTo(feed);
     return { type: 'heartbeat', position: this.headText, ...(reached === undefined ? {} : { reached }) };
   }
 
@@ -263,7 +299,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
    */
   heartbeat(): void {
     if (this.epoch === undefined) return;
-    const frame = this.heartbeatFrame();
+    this.write();
+    const frame = { type: 'heartbeat', position: this.headText } as const;
     const encoded = new Map<Encoding, Buffer>();
     for (const { encoding } of this.#groups) encoded.set(encoding, encoding.control(frame));
     for (const feed of this.#feeds)

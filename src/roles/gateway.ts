@@ -21,7 +21,8 @@ import { toldToClient } from '../errors.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
 import type { OlderHistory } from '../fanout/history/older-history.ts';
 import { Hub } from '../fanout/hub.ts';
-import { Pace } from '../fanout/pace.ts';
+import { Pace } from '../fanout/live/pace.ts';
+import { Turns } from '../fanout/live/slices.ts';
 import { startBatch } from '../fanout/snapshots/batch-read.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
@@ -97,6 +98,11 @@ const FORMS_SHARE = 0.25;
 
 const atTurnEnd = (call: () => void): void => process.nextTick(call);
 
+function nextTurn(call: () => void): () => void {
+  const turn = setImmediate(call);
+  return () => clearImmediate(turn);
+}
+
 export class GatewayRole implements Gateways {
   readonly hub: Hub;
   readonly presence: Presence;
@@ -116,7 +122,7 @@ export class GatewayRole implements Gateways {
   /** Before `open`, commits only refill the journal: they were sent long ago. */
   #isOpen = false;
   /** Commits of this turn that carry a trace. */
-  #traced: TracedCommit[] = [];
+  readonly #traced = new Turns<TracedCommit>();
 
   /** Throws `setting_invalid` if a configured token key is not a valid key. */
   constructor(options: GatewayRoleOptions) {
@@ -193,9 +199,11 @@ export class GatewayRole implements Gateways {
     this.hub.follow(head);
     this.#pace = new Pace({
       pass: () => this.#passOn(),
+      slice: (slice) => this.#passOnTo(slice),
+      isPending: () => this.hub.isPending,
       bytes: () => journal.bytes,
       now: () => performance.now(),
-      after: (ms, call) => systemClock.after(ms, call),
+      after: (ms, call) => (ms > 0 ? systemClock.after(ms, call) : nextTurn(call)),
     });
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
     const { certificate, admission, clientsMax, otherFilesMax, peerId } = options;
@@ -320,7 +328,7 @@ export class GatewayRole implements Gateways {
   append(batch: Batch): void {
     const { trace, part, committedAt, xid } = batch;
     if (trace !== undefined && part === 0 && committedAt > 0 && this.#isOpen)
-      this.#traced.push({ trace, committedAt, xid });
+      this.#traced.add({ trace, committedAt, xid });
     this.hub.append(batch);
   }
 
@@ -346,8 +354,16 @@ export class GatewayRole implements Gateways {
 
   #passOn(): void {
     this.hub.flush();
-    if (this.#traced.length === 0) return;
-    for (const commit of this.#traced) this.#options.spans?.sent(commit);
-    this.#traced = [];
+    this.#sent(this.#traced.takeAll());
+  }
+
+  #passOnTo(slice: number): void {
+    const isComplete = this.hub.flushSlice(slice);
+    this.#sent(this.#traced.next());
+    if (isComplete) this.#sent(this.#traced.takeAll());
+  }
+
+  #sent(commits: readonly TracedCommit[]): void {
+    for (const commit of commits) this.#options.spans?.sent(commit);
   }
 }

@@ -10,6 +10,7 @@ import { CommitBuilder } from '../../src/commit/builder.ts';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
+import { SLICES } from '../../src/fanout/live/slices.ts';
 import { SLICE_BYTES } from '../../src/fanout/outbound.ts';
 import { Deflated, PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
@@ -82,6 +83,7 @@ class World {
   readonly #scale: Scale;
   #lsn = 1_000;
   #number = 0;
+  #slice = 0;
 
   constructor(bytesMax: number, scale = SMALL) {
     this.#scale = scale;
@@ -123,6 +125,11 @@ class World {
     for (const [name, list] of numbers) this.history.get(name)?.push({ position: `${end}`, numbers: list });
   }
 
+  /** The next slices have their turns. */
+  flushSlices(count: number): void {
+    for (let times = 0; times < count; times++) this.hub.flushSlice(this.#slice++ % SLICES);
+  }
+
   redefine(pattern: string): void {
     const end = this.#lsn + 10;
     this.builder.begin(1, this.#lsn + 1, 0);
@@ -140,7 +147,12 @@ class World {
 }
 
 type Step =
-  | { readonly kind: 'commit'; readonly commits: readonly (readonly number[])[]; readonly padding: number }
+  | {
+      readonly kind: 'commit';
+      readonly commits: readonly (readonly number[])[];
+      readonly padding: number;
+      readonly slices: number;
+    }
   | {
       readonly kind: 'subscribe' | 'resume' | 'unsubscribe';
       readonly feed: number;
@@ -150,6 +162,9 @@ type Step =
   | { readonly kind: 'take'; readonly feed: number; readonly count: number }
   | { readonly kind: 'connect' };
 
+/** How many slices have their turns after commits. All of them: everything is written at once. */
+const slices = fc.nat(SLICES);
+
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
@@ -157,6 +172,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('commit' as const),
       commits: fc.array(fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
       padding: fc.nat(400),
+      slices,
     }),
   },
   {
@@ -179,7 +195,8 @@ function run(world: World, steps: readonly Step[]): void {
   for (const step of steps) {
     if (step.kind === 'commit') {
       for (const channels of step.commits) world.commit(channels, step.padding);
-      world.hub.flush();
+      if (step.slices === SLICES) world.hub.flush();
+      else world.flushSlices(step.slices);
     } else if (step.kind === 'connect') {
       if (world.feeds.length < 4) world.connect();
     } else if (step.kind === 'take') {
@@ -192,6 +209,7 @@ function run(world: World, steps: readonly Step[]): void {
       else if (!feed.has(name)) feed.subscribe(resolved(name), from(world, name, step), ALLOWED);
     }
   }
+  world.hub.flush();
   // in the end every socket accepts everything
   for (let round = 0; round < 10_000 && world.sockets.some(({ writableLength }) => writableLength > 0); round++) {
     for (const socket of world.sockets) socket.accept(1);
@@ -271,6 +289,7 @@ test('commits arrive in order over all channels of a connection that are live to
     fc.record({
       commits: fc.array(fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
       padding: fc.nat(400),
+      slices,
       count: fc.nat(20),
     }),
     { maxLength: 40 },
@@ -283,8 +302,8 @@ test('commits arrive in order over all channels of a connection that are live to
       for (const name of CHANNELS) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
       run(
         world,
-        turns.flatMap(({ commits, padding, count }): Step[] => [
-          { kind: 'commit', commits, padding },
+        turns.flatMap(({ commits, padding, slices, count }): Step[] => [
+          { kind: 'commit', commits, padding, slices },
           { kind: 'take', feed: 0, count },
         ]),
       );

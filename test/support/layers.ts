@@ -93,8 +93,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'catch-up.ts',
     'joining.ts',
     'feed.ts',
-    'live-channels.ts',
-    'delivery.ts',
+    'live',
     'hub.ts',
   ],
   gateway: [

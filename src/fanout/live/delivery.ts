@@ -10,18 +10,28 @@
  *
  * An entry may be for all connections except one. The entries of that connection are joined
  * separately.
+ *
+ * `writeSlice` does the same for the feeds of one slice (slices.ts). The entries stay with their
+ * channel until each slice has been given them.
  */
-import type { Entry } from '../commit/entry.ts';
-import type { EncodingGroup, EncodingGroups } from './encoding-group.ts';
-import type { SocketFeed } from './feed.ts';
+import type { Entry } from '../../commit/entry.ts';
+import type { EncodingGroup, EncodingGroups } from '../encoding-group.ts';
+import type { SocketFeed } from '../feed.ts';
+import type { HubEvents } from '../options.ts';
 import type { LiveChannel, LiveChannels } from './live-channels.ts';
-import type { HubEvents } from './options.ts';
+import { SLICES } from './slices.ts';
 
 /** An entry of a subscription whose channel the client knows by another name. */
 interface NamedEntry {
   readonly entry: Entry;
   readonly group: EncodingGroup;
 }
+
+/**
+ * With more channels that have new entries, to look through all of them for each slice would cost
+ * more than it saves.
+ */
+const SLICED_CHANNELS_MAX = 16;
 
 export class Delivery {
   readonly #channels: LiveChannels;
@@ -32,6 +42,8 @@ export class Delivery {
   #round = 0;
   /** The connections that do not receive some pending entry. Undefined: each receives all. */
   #excepts: Set<string> | undefined;
+  /** Whether some slices have been given entries that others have not. */
+  #isSliced = false;
 
   constructor(channels: LiveChannels, groups: EncodingGroups, events: HubEvents) {
     this.#channels = channels;
@@ -41,6 +53,11 @@ export class Delivery {
 
   get isDirty(): boolean {
     return this.#dirty.length > 0;
+  }
+
+  /** Whether `writeSlice` would cost much more than `write`. */
+  get isSpread(): boolean {
+    return this.#dirty.length > SLICED_CHANNELS_MAX;
   }
 
   queue(entry: Entry): void {
@@ -54,16 +71,50 @@ export class Delivery {
 
   /** Writes to every feed that is live in a channel with new entries. Returns these feeds. */
   write(): readonly SocketFeed[] {
+    if (this.#isSliced) {
+      const touched: SocketFeed[] = [];
+      for (let slice = 0; slice < SLICES; slice++) touched.push(...this.writeSlice(slice));
+      return touched;
+    }
     const dirty = this.#dirty;
     this.#dirty = [];
     const excepts = this.#excepts;
     this.#excepts = undefined;
+    const pending = dirty.map((channel) => channel.takePending());
+    return this.#write(dirty, pending, excepts, undefined);
+  }
+
+  /** Writes to the feeds of a slice what they have not been given. Returns the feeds written to. */
+  writeSlice(slice: number): readonly SocketFeed[] {
+    const channels: LiveChannel[] = [];
+    const pending: (readonly Entry[])[] = [];
+    for (const channel of this.#dirty) {
+      const entries = channel.takePendingOf(slice);
+      if (entries.length === 0) continue;
+      channels.push(channel);
+      pending.push(entries);
+    }
+    if (channels.length === 0) return [];
+    const excepts = this.#excepts;
+    this.#dirty = this.#dirty.filter(({ isPending }) => isPending);
+    this.#isSliced = this.#dirty.length > 0;
+    if (!this.#isSliced) this.#excepts = undefined;
+    return this.#write(channels, pending, excepts, slice);
+  }
+
+  /** `slice`: only its feeds. Undefined: all feeds. */
+  #write(
+    dirty: readonly LiveChannel[],
+    pendings: readonly (readonly Entry[])[],
+    excepts: ReadonlySet<string> | undefined,
+    slice: number | undefined,
+  ): readonly SocketFeed[] {
     const round = ++this.#round;
     const feeds: SocketFeed[] = [];
     if (dirty.length > 1) {
       for (const channel of dirty) {
         channel.all.forEach((feed, { state }) => {
-          if (state !== 'live') return;
+          if (state !== 'live' || (slice !== undefined && feed.slice !== slice)) return;
           feed.isMulti = feed.round === round;
           feed.round = round;
           if (feed.isMulti) feeds.push(feed);
@@ -76,11 +127,11 @@ export class Delivery {
     const several = new Map<SocketFeed, Entry[]>();
     const named = new Map<SocketFeed, NamedEntry[]>();
     const touched: SocketFeed[] = [];
-    for (const channel of dirty) {
-      const all = channel.takePending();
+    for (const [index, channel] of dirty.entries()) {
+      const all = pendings[index] as readonly Entry[];
       let delivered = 0;
       channel.all.forEach((feed, subscription) => {
-        if (subscription.state !== 'live') return;
+        if (subscription.state !== 'live' || (slice !== undefined && feed.slice !== slice)) return;
         const { naming } = subscription;
         const isExcluded = excepts?.has(subscription.grant.id ?? '') === true;
         const pending = isExcluded ? all.filter((entry) => !subscription.excludes(entry)) : all;

@@ -1,10 +1,11 @@
 /** The subscriptions of all connections, by channel and by pattern. */
-import type { ResolvedChannel } from '../channels/served/served.ts';
-import type { Entry, Mark } from '../commit/entry.ts';
-import { assert } from '../errors.ts';
-import type { PatternCounts, Patterns } from '../metrics/patterns.ts';
-import type { SocketFeed } from './feed.ts';
-import type { Subscription } from './subscription.ts';
+import type { ResolvedChannel } from '../../channels/served/served.ts';
+import type { Entry, Mark } from '../../commit/entry.ts';
+import { assert } from '../../errors.ts';
+import type { PatternCounts, Patterns } from '../../metrics/patterns.ts';
+import type { SocketFeed } from '../feed.ts';
+import type { Subscription } from '../subscription.ts';
+import { SLICES } from './slices.ts';
 
 /** Shared by all channels without pending entries, which is nearly all. Nothing is added to it. */
 const NO_ENTRIES: Entry[] = [];
@@ -23,13 +24,19 @@ export class LiveChannel {
   /** Number of live subscriptions. */
   liveCount = 0;
   #pending = NO_ENTRIES;
+  /** Number of pending entries that each slice has been given. Undefined: none of them. */
+  #given: number[] | undefined;
 
   constructor(pattern: string, counts: PatternCounts) {
     this.pattern = pattern;
     this.counts = counts;
   }
 
-  /** Keeps an entry until `takePending`. Returns whether it is the first one. */
+  get isPending(): boolean {
+    return this.#pending !== NO_ENTRIES;
+  }
+
+  /** Keeps an entry until it is taken. Returns whether it is the first one. */
   addPending(entry: Entry): boolean {
     if (this.#pending === NO_ENTRIES) {
       this.#pending = [entry];
@@ -39,10 +46,33 @@ export class LiveChannel {
     return false;
   }
 
+  /** Takes the entries for all slices. None of them may have been given any. */
   takePending(): readonly Entry[] {
+    assert(this.#given === undefined, 'slices are given their entries one by one');
     const pending = this.#pending;
     this.#pending = NO_ENTRIES;
     return pending;
+  }
+
+  /** Returns the entries that a slice has not been given. */
+  takePendingOf(slice: number): readonly Entry[] {
+    const pending = this.#pending;
+    if (pending === NO_ENTRIES) return NO_ENTRIES;
+    this.#given ??= new Array<number>(SLICES).fill(0);
+    const given = this.#given;
+    const from = given[slice] as number;
+    if (from === pending.length) return NO_ENTRIES;
+    const entries = pending.slice(from);
+    given[slice] = pending.length;
+    const byAll = Math.min(...given);
+    if (byAll === pending.length) {
+      this.#pending = NO_ENTRIES;
+      this.#given = undefined;
+    } else if (byAll > 0) {
+      pending.splice(0, byAll);
+      for (let index = 0; index < SLICES; index++) given[index] = (given[index] as number) - byAll;
+    }
+    return entries;
   }
 }
 
