@@ -40,7 +40,7 @@ export interface QuestionsOptions {
 /** How long a question may wait for others to gather, in ms. */
 const GATHER_MS_MAX = 25;
 /** How long the next batch gathers, per question of the last one, in ms. */
-const GATHER_MS_EACH = 1;
+const GATHER_MS_EACH = 5;
 /** From this number of waiting questions on, a batch is asked without waiting for more. */
 const GATHERED = 64;
 /** How long a batch may take before the next ones become smaller, in ms. */
