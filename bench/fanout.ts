@@ -125,16 +125,26 @@ export const absent = missing.length === 0 ? '' : `; not measured: ${missing.joi
 /** The first burst of a process. */
 const firstOf = (name: string): string => `${name}, first burst`;
 
+/** Sends events as fast as it can. Returns the server's seconds of CPU, and those of the burst. */
+async function measureBurst(
+  server: Server,
+  count: number,
+  load: Load,
+): Promise<{ readonly cpu: number; readonly burstSeconds: number }> {
+  const before = cpuSeconds(server.pid);
+  const complete = load.complete(count);
+  server.send(count, 0);
+  const { burstSeconds } = await complete;
+  // the server's work after the last byte counts too
+  await delay(100);
+  return { cpu: cpuSeconds(server.pid) - before, burstSeconds };
+}
+
 export async function benchFanout(runs: number): Promise<Result> {
   const { results, names } = await besideEachOther(SERVERS, runs, {}, async (server, key, load, found) => {
     const count = EVENTS[key] as number;
-    const before = cpuSeconds(server.pid);
-    const complete = load.complete(count);
-    server.send(count, 0);
-    const { burstSeconds } = await complete;
-    // the server's work after the last byte counts too
-    await delay(100);
-    found.add(server.name, RATE, (count * SUBSCRIBERS) / (cpuSeconds(server.pid) - before));
+    const { cpu, burstSeconds } = await measureBurst(server, count, load);
+    found.add(server.name, RATE, (count * SUBSCRIBERS) / cpu);
     found.add(server.name, 'deliveries a second', (count * SUBSCRIBERS) / burstSeconds);
     found.add(firstOf(server.name), RATE, (count * SUBSCRIBERS) / server.firstSeconds);
   });
@@ -168,8 +178,8 @@ async function write(world: World, ms: number): Promise<void> {
 export async function benchWriters(runs: number): Promise<Result> {
   const servers = Object.fromEntries(Object.entries(SERVERS).filter(([key]) => key === 'sno' || key === 'nats-server'));
   const { results, names } = await besideEachOther(servers, runs, {}, async (server, key, load, found, world) => {
-    const before = cpuSeconds(server.pid);
     if (key === 'sno') {
+      const before = cpuSeconds(server.pid);
       await write(world, WRITING_MS);
       const seconds = cpuSeconds(server.pid) - before;
       const { events, readers } = await load.report();
@@ -177,11 +187,8 @@ export async function benchWriters(runs: number): Promise<Result> {
       found.add(server.name, 'of a core', seconds / (WRITING_MS / 1_000));
     } else {
       const count = EVENTS[key] as number;
-      const complete = load.complete(count);
-      server.send(count, 0);
-      await complete;
-      await delay(100);
-      found.add(server.name, RATE, (count * SUBSCRIBERS) / (cpuSeconds(server.pid) - before));
+      const { cpu } = await measureBurst(server, count, load);
+      found.add(server.name, RATE, (count * SUBSCRIBERS) / cpu);
     }
   });
   const peer = names['nats-server'];

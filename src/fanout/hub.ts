@@ -204,7 +204,10 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Writes appended entries to this connection, and others with it. */
   writeTo({ slice }: SocketFeed): void {
-    if (!this.#delivery.isDirty) return;
+    if (this.#delivery.isDirty) this.#writeSlice(slice);
+  }
+
+  #writeSlice(slice: number): void {
     if (this.#delivery.isSpread) this.write();
     else this.#written(this.#delivery.writeSlice(slice));
   }
@@ -233,11 +236,9 @@ export class Hub implements Fanout, FeedHub, BatchSink {
    */
   flushSlice(slice: number): boolean {
     this.options.beforeDelivery?.();
-    if (this.#delivery.isSpread) this.write();
-    else this.#written(this.#delivery.writeSlice(slice));
+    this.#writeSlice(slice);
     const isComplete = !this.#delivery.isDirty;
-    const turned = this.#committedAt.next();
-    this.#flushed(isComplete ? [...turned, ...this.#committedAt.takeAll()] : turned);
+    this.#flushed(isComplete ? this.#committedAt.takeAll() : this.#committedAt.next());
     return isComplete;
   }
 

@@ -358,9 +358,7 @@ export class GatewayRole implements Gateways {
   }
 
   #passOnTo(slice: number): void {
-    const isComplete = this.hub.flushSlice(slice);
-    this.#sent(this.#traced.next());
-    if (isComplete) this.#sent(this.#traced.takeAll());
+    this.#sent(this.hub.flushSlice(slice) ? this.#traced.takeAll() : this.#traced.next());
   }
 
   #sent(commits: readonly TracedCommit[]): void {

@@ -63,7 +63,8 @@ export class Pace {
   /** Passes on what has arrived: now, or after the rest. */
   flush(): void {
     if (this.#passMs < PASS_MS_MIN || this.#hasManyBytes()) this.pass();
-    else if (this.#cancel === undefined) this.#go();
+    else if (this.#cancel === undefined && this.#rest <= 0) this.#slice();
+    else this.#wait();
   }
 
   /** Passes on what has arrived, now, to all sockets. */
@@ -85,12 +86,13 @@ export class Pace {
     this.#cancel = undefined;
   }
 
-  /** Writes to the next slice, or waits until its rest is over. */
-  #go(): void {
-    const { now, after } = this.#options;
-    const rest = (this.#restsUntil[this.#next] as number) - now();
-    if (rest <= 0) this.#slice();
-    else this.#cancel = after(rest, () => this.#due());
+  /** The time that is left of the next slice's rest, in ms. */
+  get #rest(): number {
+    return (this.#restsUntil[this.#next] as number) - this.#options.now();
+  }
+
+  #wait(): void {
+    this.#cancel ??= this.#options.after(Math.max(this.#rest, 0), () => this.#due());
   }
 
   #due(): void {
@@ -100,7 +102,7 @@ export class Pace {
   }
 
   #slice(): void {
-    const { now, slice, isPending, bytes, after } = this.#options;
+    const { now, slice, isPending, bytes } = this.#options;
     const index = this.#next;
     this.#next = (index + 1) % SLICES;
     const beganAt = now();
@@ -111,9 +113,7 @@ export class Pace {
     // A pass and its rest, from the beginning of this write to that of the next one.
     this.#restsUntil[index] = beganAt + this.#passMs + this.#restMs();
     this.#bytesThen[index] = bytes();
-    if (!isPending()) return;
-    const rest = (this.#restsUntil[this.#next] as number) - now();
-    this.#cancel = after(Math.max(rest, 0), () => this.#due());
+    if (isPending()) this.#wait();
   }
 
   #restMs(): number {
