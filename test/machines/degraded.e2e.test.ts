@@ -180,7 +180,8 @@ test('max_msg_size of the stream is below a message: the log names it, a restart
   expect(refused).toMatchObject({ code: 'relay_stream', hint: expect.stringContaining('--max-msg-size=-1') });
   await here.service.kill();
   await here.service.restart();
-  expect(await manager(async (jsm) => (await jsm.streams.info('SNO')).config.max_msg_size)).toBe(-1);
+  const sizeMax = () => manager(async (jsm) => (await jsm.streams.info('SNO')).config.max_msg_size);
+  await until(async () => (await sizeMax()) === -1, 'the process that publishes corrects the stream');
   client.cut();
   client = await here.client();
   expect(await client.subscribe('room:a', { since: position as string })).toMatchObject({ recovered: true });
