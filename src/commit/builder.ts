@@ -75,6 +75,8 @@ export class CommitBuilder implements GatheredSink {
   /** Bytes of messages that wait for the commit's end. */
   #messageBytes = 0;
   readonly #marks = new CommitMarks(() => this.head.nextSequence());
+  /** See `defineAtEnd`. */
+  #define: (() => void) | undefined;
 
   /** `openChannelsMax`: see OPEN_CHANNELS_MAX. */
   constructor(sink: BatchSink, commitBytesMax: number, openChannelsMax = OPEN_CHANNELS_MAX) {
@@ -184,6 +186,16 @@ export class CommitBuilder implements GatheredSink {
     this.#marks.redefined(pattern, how);
   }
 
+  /**
+   * The commit changes the definitions. `define` is called right before its end is appended: a
+   * client that subscribes by them earlier is reset by this commit. If access must be checked again
+   * before the end, it is called then: the check needs them.
+   */
+  defineAtEnd(define: () => void): void {
+    assert(this.head.isInCommit, 'definitions change within a commit');
+    this.#define = define;
+  }
+
   commit(endLsn: Lsn): void {
     const { head } = this;
     assert(head.isInCommit, 'a commit ended that had not begun');
@@ -193,6 +205,7 @@ export class CommitBuilder implements GatheredSink {
     const entries = this.#entries(endLsn, true);
     const marks = this.#marks.atEnd(this.#facts, endLsn);
     head.markWhole();
+    this.#defineNow();
     if (entries.length > 0 || marks.length > 0) this.#append(0, firstSequence, entries, marks, after);
     this.#voided = [];
     head.endCommit();
@@ -231,6 +244,11 @@ export class CommitBuilder implements GatheredSink {
     // If a commit is partly appended, the message waits until that commit is whole.
     if (this.head.openParts > 0) this.#waiting.push(append);
     else append();
+  }
+
+  #defineNow(): void {
+    this.#define?.();
+    this.#define = undefined;
   }
 
   #append(part: number, firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
@@ -278,6 +296,7 @@ export class CommitBuilder implements GatheredSink {
       // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
       const { xid } = this.#facts;
       const marks = [...this.#marks.rechecks(xid, lsn), ...this.#marks.cut(cut, xid, lsn)];
+      if (marks.length > 0) this.#defineNow();
       if (entries.length > 0 || marks.length > 0) this.#append(part, firstSequence, entries, marks, head.lsn);
     }
     this.#compactMessages();
@@ -372,6 +391,7 @@ export class CommitBuilder implements GatheredSink {
     this.#clearRuns();
     this.#messageBytes = 0;
     this.#marks.clear();
+    this.#define = undefined;
   }
 
   #clearRuns(): void {

@@ -32,7 +32,7 @@ export interface StreamFollower {
   append(batch: Batch): void;
   /** A marker arrived in the stream. */
   marker(id: string): void;
-  /** These definitions apply from here on. */
+  /** These definitions apply from here on. The commit that changes them follows. */
   define(definitions: ServedDefinitions): void;
   /** Whether the definitions are certain from here on. */
   setKnown(isKnown: boolean): void;

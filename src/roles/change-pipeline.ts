@@ -47,8 +47,10 @@ export interface ChangePipelineOptions {
   readonly logger: Logger;
   /** Called when another stream begins. Its first message waits for the promise. */
   readonly started: (start: StreamStart) => Promise<void>;
-  /** Receives a `sno.catalog` message at its place in the stream. */
+  /** Receives a `sno.catalog` message at its place in the stream, within its commit. */
   readonly catalog: (json: string, lsn: Lsn) => readonly Redefinition[];
+  /** Called when a commit has been read to its end. */
+  readonly committed: () => void;
   readonly marker: (id: string) => void;
   /** Commits a marker with this id. */
   readonly mark: (id: string) => Promise<void>;
@@ -224,7 +226,7 @@ function joinsOf(registry: ChannelRegistry): () => Joins {
   };
 }
 
-function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
+function routerEvents({ catalog, committed, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
   const { events, commits, rows, patterns, messagesDropped } = metrics;
   const throttle = new LogThrottle(steadyNow);
   return {
@@ -243,6 +245,7 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
     committed: (count) => {
       commits.inc();
       rows.inc(count);
+      committed();
     },
     countsOf: (pattern) => patterns.of(pattern),
     failed: (pattern, error) =>

@@ -11,6 +11,7 @@ import { pauseBefore } from '../backoff.ts';
 import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { logRefusal, logViews } from '../channels/definitions/view-log.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
 import { CommitBuilder } from '../commit/builder.ts';
 import type { Batch } from '../commit/entry.ts';
 import type { StreamHead } from '../commit/stream-head.ts';
@@ -65,6 +66,8 @@ export class IngestRole implements BacklogSource {
   #givenFollowers: Followers | undefined;
   #timers: NodeJS.Timeout[] = [];
   #generation: number | undefined;
+  /** The definitions that the followers have: those at the head of the stream. */
+  #served: ServedDefinitions;
   /** Whether the stream has ever reached the WAL's end as of the start. */
   #isCaughtUp = false;
   #isStopped = false;
@@ -92,6 +95,7 @@ export class IngestRole implements BacklogSource {
     this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause: pauseBefore });
     this.#setup = new DatabaseSetup({ pool, databaseUrl, settings, logger });
     this.#definitions = this.#createDefinitions();
+    this.#served = this.#definitions.registry.served;
     this.#catalogWatch = new CatalogWatch({
       setup: this.#setup,
       definitions: this.#definitions,
@@ -141,8 +145,7 @@ export class IngestRole implements BacklogSource {
 
   /** The definitions in force, for followers that join later. */
   get definitions(): BacklogSource['definitions'] {
-    const { registry, known } = this.#definitions;
-    return { served: registry.served, known };
+    return { served: this.#served, known: this.#definitions.known };
   }
 
   /** Number of channel views that are served. */
@@ -249,6 +252,8 @@ export class IngestRole implements BacklogSource {
     const isContinued = epoch === this.head.epoch;
     if (isContinued && this.#generation !== undefined) {
       this.#builder.resumeEpoch();
+      // a part of the commit may have needed its definitions
+      if (this.#definitions.rollBack()) this.#define();
       return;
     }
     // Steps that may fail come first: then the stream is opened anew, and this is retried.
@@ -268,6 +273,7 @@ export class IngestRole implements BacklogSource {
       this.journal.clear(this.head.head);
     }
     this.#definitions.load(read, lsn, key);
+    this.#served = this.#definitions.registry.served;
     if (isContinued) this.#continue();
     else this.#followers.begin(beginningOf(this, reason ?? 'epoch_changed'));
     this.#pipeline.rebind();
@@ -281,8 +287,14 @@ export class IngestRole implements BacklogSource {
     this.#builder.resumeEpoch();
     if (!isCutAlike || JSON.stringify(before) !== JSON.stringify(registry.served))
       this.#builder.voidOpenCommit([...registry.views()].map(({ pattern }) => pattern.text));
-    this.#followers.define(registry.served);
+    this.#define();
     this.#followers.setKnown(true);
+  }
+
+  /** Passes the definitions on. They apply from here on. */
+  #define(): void {
+    this.#served = this.#definitions.registry.served;
+    this.#followers.define(this.#served);
   }
 
   get #followers(): Followers {
@@ -297,7 +309,7 @@ export class IngestRole implements BacklogSource {
   #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
     try {
       const redefinitions = this.#definitions.message(json, lsn);
-      this.#followers.define(this.#definitions.registry.served);
+      this.#builder.defineAtEnd(() => this.#define());
       return redefinitions;
     } catch (error) {
       if (!(error instanceof SnoError)) throw error;
@@ -331,6 +343,7 @@ export class IngestRole implements BacklogSource {
       logger,
       started: (start) => this.#startStream(start),
       catalog: (json, lsn) => this.#catalogMessage(json, lsn),
+      committed: () => this.#definitions.committed(),
       marker: (id) => {
         this.#markers.receive(id);
         this.#followers.marker(id);

@@ -214,3 +214,28 @@ test('a trace is in every frame made after it was named, in parts too, and in no
   ]);
   expect(batches.map((batch) => batch.trace)).toEqual([undefined, trace, trace, undefined]);
 });
+
+test('definitions are passed on right before the end of their commit, and not at all if the stream breaks before', () => {
+  const appended = (count: number) => batches.length === count;
+  const defined: boolean[] = [];
+  builder.begin(7, 110, 0);
+  builder.defineAtEnd(() => defined.push(appended(0)));
+  builder.resumeEpoch();
+  builder.begin(7, 110, 0);
+  builder.commit(120);
+  expect(defined).toEqual([]);
+  builder.begin(8, 120, 0);
+  builder.defineAtEnd(() => defined.push(appended(0)));
+  builder.redefined('room:{id}', 'changed');
+  expect(defined).toEqual([]);
+  builder.commit(130);
+  expect(defined).toEqual([true]);
+  expect(batches).toHaveLength(1);
+  // a commit that appends nothing
+  builder.begin(9, 130, 0);
+  builder.defineAtEnd(() => defined.push(appended(1)));
+  builder.commit(140);
+  builder.begin(10, 140, 0);
+  builder.commit(150);
+  expect(defined).toEqual([true, true]);
+});

@@ -240,3 +240,23 @@ describe('a commit in parts', () => {
     expect(all.some(({ channel }) => channel === 'room:1')).toBe(false);
   });
 });
+
+test('a commit in parts passes its definitions on before a part that asks for access checks, else at its end', () => {
+  begin(100);
+  const defined: number[] = [];
+  const part = () => event('room:1', `{"op":"insert","pad":"${'x'.repeat(100)}"}`);
+  const change = (xid: number, lsn: number, work: () => void) => {
+    builder.begin(xid, lsn, 0);
+    builder.defineAtEnd(() => defined.push(batches.length));
+    part();
+    work();
+    part();
+    builder.commit(lsn + 8);
+  };
+  change(7, 110, () => undefined);
+  expect(batches).toHaveLength(3);
+  expect(defined).toEqual([2]);
+  change(8, 120, () => builder.recheck('channel_access', 'room:{id}'));
+  expect(batches).toHaveLength(6);
+  expect(defined).toEqual([2, 4]);
+});

@@ -51,10 +51,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   test('a client that subscribes right after the commit of a view never receives channel_unknown', async () => {
     for (const name of ['quick', 'quicker', 'quickest']) {
       await here.query(views(name));
-      let answer = await client.subscribe(`${name}:1`, { snapshot: true });
-      // the subscription began between the definition and the end of its commit
-      if (answer.type === 'reset') answer = await client.subscribe(`${name}:1`, { snapshot: true });
-      expect(answer).toMatchObject({ type: 'subscribed' });
+      expect(await client.subscribe(`${name}:1`, { snapshot: true })).toMatchObject({ type: 'subscribed' });
     }
   });
 

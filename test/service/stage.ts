@@ -42,19 +42,21 @@ export interface SlotState {
 
 /**
  * `sql` runs before the service starts. Every client may join every channel unless the settings say
- * otherwise.
+ * otherwise. `through`: returns the URL by which the service connects.
  */
 export async function stage(
   sql: string,
   settings: Readonly<Record<string, string>> = {},
   version?: ServerKind,
   launch: Launch = {},
+  through: (url: string) => string | Promise<string> = (url) => url,
 ): Promise<Stage> {
   const database = await freshDatabase(version);
   await database.query(END + sql);
   // slots belong to the server, which other tests share
   const slot = database.name;
-  const service = await startService(database.url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings }, launch);
+  const url = await through(database.url);
+  const service = await startService(url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings }, launch);
   const refused = service.log.find(({ code, view }) => code !== undefined && view !== undefined);
   if (refused !== undefined) throw new Error(`a view is refused: ${JSON.stringify(refused)}`);
   const clients: RawClient[] = [];

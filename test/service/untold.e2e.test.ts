@@ -134,14 +134,18 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 
   test('a partition that went to another table is dropped: the channels of that table are reset', async () => {
-    await here.query(`create table work.others (id int primary key, n int) partition by range (id);
-      create view channels.others as select id, n from work.others;
-      create table work.moving partition of work.parts for values from (300) to (400); insert into work.parts values (300, 1)`);
-    // a client that is subscribed before these arrive is reset for them
-    await told('alter table work.parts detach partition work.moving');
-    await told('alter table work.others attach partition work.moving for values from (300) to (400)');
-    for (const channel of ['others', 'parts']) await client.subscribe(channel);
-    expect((await told('drop table work.moving')).reset).toEqual(['others']);
+    const resetBy = async (sql: string) => (await told(sql)).reset;
+    expect(
+      await resetBy(`create table work.others (id int primary key, n int) partition by range (id);
+        create view channels.others as select id, n from work.others;
+        create table work.moving partition of work.parts for values from (300) to (400); insert into work.parts values (300, 1)`),
+    ).toEqual(['parts']);
+    expect(await client.subscribe('others')).toMatchObject({ type: 'subscribed' });
+    expect(await resetBy('alter table work.parts detach partition work.moving')).toEqual(['parts']);
+    expect(
+      await resetBy('alter table work.others attach partition work.moving for values from (300) to (400)'),
+    ).toEqual(['others']);
+    expect(await resetBy('drop table work.moving')).toEqual(['others']);
   });
 
   test('DDL under session_replication_role = replica takes effect at its commit', async () => {

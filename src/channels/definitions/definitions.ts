@@ -7,6 +7,9 @@
  * client continues across it. A message from before the load is applied if the load did not see its
  * transaction.
  *
+ * If the stream breaks within a commit, it sends the commit again, with its messages. So the
+ * definitions go back to those before the commit.
+ *
  * A message lacks the catalog if its transaction could not read it. The definitions are then
  * unknown until this process has read the catalog. Access checks wait for that.
  */
@@ -41,6 +44,8 @@ export class Definitions {
   #shows: (transaction: bigint) => boolean = () => false;
   #key = '';
   #catalog: Catalog | undefined;
+  /** The catalog before the commit that is being read. Undefined: this commit has no message. */
+  #before: Catalog | undefined;
   #unreportedCount = 0;
   #messageCount = 0;
   readonly #gate = new DefinitionsGate();
@@ -89,9 +94,28 @@ export class Definitions {
     this.#loadedAt = lsn;
     this.#shows = visibleIn(snapshot);
     this.#key = key;
+    this.#before = undefined;
     const redefinitions = this.#take(catalog);
     this.confirm(this.#unreportedCount);
     return redefinitions;
+  }
+
+  /** The commit that was being read has ended. */
+  committed(): void {
+    this.#before = undefined;
+  }
+
+  /**
+   * The commit that was being read will be read again, from its start. Returns whether the
+   * definitions went back.
+   */
+  rollBack(): boolean {
+    const before = this.#before;
+    if (before === undefined) return false;
+    this.#before = undefined;
+    this.#catalog = before;
+    this.registry.load(before);
+    return true;
   }
 
   /**
@@ -104,6 +128,7 @@ export class Definitions {
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
     if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
     this.#messageCount++;
+    this.#before ??= this.#catalog;
     const isBefore = lsn <= this.#loadedAt;
     // the loaded catalog already shows the transaction: it stays in force, and the touched views
     // count as changed
