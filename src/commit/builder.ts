@@ -50,6 +50,8 @@ const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
 const COMMA = 0x2c;
 /** Bytes of `},`, which ends an event. */
 const EVENT_END_BYTES = 2;
+/** Shared by all batches without marks, which is nearly all. */
+const NO_MARKS: readonly Mark[] = [];
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '', trace: '' };
 
 export class CommitBuilder implements GatheredSink {
@@ -237,7 +239,7 @@ export class CommitBuilder implements GatheredSink {
         xid: 0,
         after: lsn,
         entries: [entry],
-        marks: [],
+        marks: NO_MARKS,
         committedAt: 0,
       });
     };
@@ -253,7 +255,16 @@ export class CommitBuilder implements GatheredSink {
 
   #append(part: number, firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
     const { xid } = this.#facts;
-    const batch = { part, firstSequence, xid, after, entries, marks, committedAt: this.#committedAtMs };
+    const batch = {
+      part,
+      firstSequence,
+      xid,
+      after,
+      // The journal keeps it. An array that has grown has room for sixteen more.
+      entries: entries.slice(),
+      marks: marks.length === 0 ? NO_MARKS : marks,
+      committedAt: this.#committedAtMs,
+    };
     this.#sink.append(this.#traceparent === undefined ? batch : { ...batch, trace: this.#traceparent });
   }
 

@@ -33,8 +33,8 @@ const LOG_OVERHEAD_BYTES = 384;
 interface Stored {
   readonly batch: Batch;
   readonly appendedAt: number;
-  /** The batch's own entries, and those that its marks created. */
-  readonly entries: Entry[];
+  /** Entries that its marks created. Undefined: none, as in most batches. */
+  made: Entry[] | undefined;
   bytes: number;
 }
 
@@ -96,7 +96,7 @@ export class MemoryJournal implements Journal {
   }
 
   append(batch: Batch): readonly Entry[] {
-    const stored: Stored = { batch, appendedAt: this.#options.now(), entries: [], bytes: 0 };
+    const stored: Stored = { batch, appendedAt: this.#options.now(), made: undefined, bytes: 0 };
     this.#ring.push(stored);
     this.#first ??= batch.firstSequence;
     this.#from ??= batch.firstSequence;
@@ -112,7 +112,7 @@ export class MemoryJournal implements Journal {
         if (entry !== undefined) made.push(entry);
       }
     }
-    for (const entry of made) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
+    for (const entry of made) this.#addMade(stored, this.#log(entry.channel, entry.pattern), entry);
     return made;
   }
 
@@ -228,14 +228,19 @@ export class MemoryJournal implements Journal {
   #replayMarks(log: Log): void {
     for (const [mark, stored] of this.#marks) {
       const entry = log.apply(mark, stored.batch);
-      if (entry !== undefined) this.#add(stored, log, entry);
+      if (entry !== undefined) this.#addMade(stored, log, entry);
     }
+  }
+
+  #addMade(stored: Stored, log: Log, entry: Entry): void {
+    stored.made ??= [];
+    stored.made.push(entry);
+    this.#add(stored, log, entry);
   }
 
   #add(stored: Stored, log: Log, entry: Entry): void {
     const isFirst = log.list.length === 0 && log.retained === 0;
     log.list.push(entry);
-    stored.entries.push(entry);
     const bytes = bytesOf(entry) + (isFirst ? LOG_OVERHEAD_BYTES : 0);
     stored.bytes += bytes;
     this.#bytes += bytes;
@@ -243,19 +248,10 @@ export class MemoryJournal implements Journal {
   }
 
   #drop(stored: Stored): void {
-    const { batch, entries } = stored;
+    const { batch, made } = stored;
     this.#bytes -= stored.bytes;
-    this.#entryCount -= entries.length;
-    for (const entry of entries) {
-      const log = this.#logs.get(entry.channel);
-      const older = log?.older;
-      if (log === undefined || log.at(older?.count ?? 0) !== entry) continue;
-      if (older === undefined) {
-        log.dropFirst();
-        this.#forget(log);
-      } else this.#older.take(log, older, entry);
-      if (comparePositions(entry, this.#oldest) > 0) this.#oldest = { lsn: entry.lsn, index: entry.index };
-    }
+    for (const entry of batch.entries) this.#dropEntry(entry);
+    for (const entry of made ?? []) this.#dropEntry(entry);
     for (const mark of batch.marks) {
       this.#marks.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
@@ -263,6 +259,18 @@ export class MemoryJournal implements Journal {
     if (!this.#older.isKeeping) for (const cut of this.#cuts) if (!this.#marks.has(cut)) this.#cuts.delete(cut);
     this.#from = lastSequenceOf(batch) + 1;
     this.#evictedCommits.add(batch.xid);
+  }
+
+  #dropEntry(entry: Entry): void {
+    this.#entryCount--;
+    const log = this.#logs.get(entry.channel);
+    const older = log?.older;
+    if (log === undefined || log.at(older?.count ?? 0) !== entry) return;
+    if (older === undefined) {
+      log.dropFirst();
+      this.#forget(log);
+    } else this.#older.take(log, older, entry);
+    if (comparePositions(entry, this.#oldest) > 0) this.#oldest = { lsn: entry.lsn, index: entry.index };
   }
 
   #forget(log: Log): void {
