@@ -15,14 +15,12 @@ import type { Entry } from '../commit/entry.ts';
 import { markOf } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
 import type { HubOptions } from './options.ts';
-import type { OutboundBudget } from './outbound.ts';
 import type { Outbox } from './outbox.ts';
 import type { Subscription } from './subscription.ts';
 
 /** What catching up needs from the hub. */
 export interface CatchUpHub {
   readonly options: HubOptions;
-  readonly outbound: OutboundBudget;
 }
 
 /** The connection. */
@@ -71,9 +69,8 @@ export class CatchUp {
   #writeSegments(subscription: Subscription): void {
     const { outbox } = this.#feed;
     const { segments } = this.#feed.groupOf(subscription);
-    const { outbound } = this.#hub;
     while (outbox.takesMore) {
-      const segment = segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
+      const segment = segments.after(subscription.log, subscription.cursor, outbox.segmentBytes);
       if (segment === undefined) return;
       if (segment.excepts?.has(subscription.grant.id ?? '') === true) {
         this.#writeUntil(subscription, segment.sequence, undefined);

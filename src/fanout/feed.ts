@@ -39,6 +39,7 @@ import type {
   Verdict,
 } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
+import type { OutboundBudget } from './outbound.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
 import { SnapshotTurns } from './snapshots/turns.ts';
@@ -48,6 +49,7 @@ import { WaitingFrames } from './waiting-frames.ts';
 
 /** What a feed needs from the hub. */
 export interface FeedHub extends CatchUpHub, JoiningHub {
+  readonly outbound: OutboundBudget;
   /** `reached` is set in an answer to `reach`. Writes pending events first. */
   heartbeatFrame(feed: SocketFeed, reached?: string): HeartbeatFrame;
   /**

@@ -6,10 +6,20 @@ import { Cork } from './cork.ts';
  */
 export const SLICE_BYTES = 256 * 1024;
 /**
+ * Maximum bytes of a slice for a new TLS socket. Node keeps a buffer for the largest write of a TLS
+ * socket until it closes: for four TLS records here, for five with one byte more.
+ */
+export const SMALL_SLICE_BYTES = 64 * 1024 - 1;
+/**
+ * After this many bytes in slices, a TLS socket gets large ones. By then its small slices have cost
+ * as much processor time as the larger buffer will.
+ */
+export const SMALL_SLICES_BYTES = 4 * 1024 ** 2;
+/**
  * Minimum bytes of a slice. A slice is halved until it is at most what a socket may hold, counting
  * at least SOCKETS_MIN sockets, or reaches this minimum.
  */
-const SLICE_BYTES_MIN = 16 * 1024;
+export const SLICE_BYTES_MIN = 16 * 1024;
 const SOCKETS_MIN = 500;
 
 const BURST_BYTES_MIN = 64 * 1024;

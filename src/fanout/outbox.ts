@@ -3,7 +3,7 @@
  * never exceeds its limit even when one frame is far larger. Nothing else is written in between.
  */
 import type { Writable } from 'node:stream';
-import type { OutboundBudget } from './outbound.ts';
+import { type OutboundBudget, SLICE_BYTES_MIN, SMALL_SLICE_BYTES, SMALL_SLICES_BYTES } from './outbound.ts';
 
 /**
  * Maximum bytes of unread answers, as a multiple of the limit, for a client that sends requests and
@@ -16,6 +16,8 @@ const NONE: Buffer[] = [];
 export class Outbox {
   readonly #socket: Writable;
   readonly #budget: OutboundBudget;
+  /** Bytes that the socket still gets in small slices. */
+  #smallBytes: number;
   /**
    * Frames that wait for the socket. Events are added only while the queue is empty: see `full`.
    */
@@ -36,6 +38,7 @@ export class Outbox {
   constructor(socket: Writable, budget: OutboundBudget) {
     this.#socket = socket;
     this.#budget = budget;
+    this.#smallBytes = isEncrypted(socket) ? SMALL_SLICES_BYTES : 0;
   }
 
   /**
@@ -57,6 +60,11 @@ export class Outbox {
   get bytesMax(): number {
     // A socket below its own high-water mark does not report when it accepts more.
     return Math.max(this.#budget.bytesPerSocket, this.#socket.writableHighWaterMark);
+  }
+
+  /** Maximum bytes of catch-up to write at once. */
+  get segmentBytes(): number {
+    return Math.min(this.#sliceBytes, this.#budget.segmentBytes);
   }
 
   /** Bytes that the socket has not accepted. */
@@ -82,7 +90,7 @@ export class Outbox {
 
   write(frame: Buffer): void {
     if (this.#closed || frame.length === 0 || !this.#socket.writable) return;
-    if (this.#queue.length === 0 && frame.length <= this.#budget.sliceBytes) {
+    if (this.#queue.length === 0 && frame.length <= this.#sliceBytes) {
       this.#give(this.#isBackedUp ? alone(frame) : frame);
       return;
     }
@@ -140,13 +148,21 @@ export class Outbox {
     for (const resolve of waiting) resolve();
   }
 
+  /** Maximum bytes of a frame to write at once. */
+  get #sliceBytes(): number {
+    const { sliceBytes } = this.#budget;
+    return this.#smallBytes > 0 ? Math.min(sliceBytes, SMALL_SLICE_BYTES) : sliceBytes;
+  }
+
   get #takesSlice(): boolean {
     const { writableLength, writableHighWaterMark } = this.#socket;
-    return writableLength < Math.min(this.bytesMax, Math.max(this.#budget.lowBytes, writableHighWaterMark));
+    const lowBytes = Math.min(this.#budget.lowBytes, this.#sliceBytes);
+    return writableLength < Math.min(this.bytesMax, Math.max(lowBytes, writableHighWaterMark));
   }
 
   #give(bytes: Buffer): void {
     this.#budget.sentBytes += bytes.length;
+    if (this.#smallBytes > 0 && bytes.length >= SLICE_BYTES_MIN) this.#smallBytes -= bytes.length;
     if (!this.#socket.write(bytes)) this.#backedUp(true);
   }
 
@@ -159,7 +175,7 @@ export class Outbox {
   #pump(): void {
     while (this.#queue.length > 0 && this.#takesSlice) {
       const frame = this.#queue[0] as Buffer;
-      const end = Math.min(this.#offset + this.#budget.sliceBytes, frame.length);
+      const end = Math.min(this.#offset + this.#sliceBytes, frame.length);
       this.#give(frame.subarray(this.#offset, end));
       this.#offset = end;
       if (end < frame.length) continue;
@@ -168,6 +184,12 @@ export class Outbox {
       this.#offset = 0;
     }
   }
+}
+
+/** Whether Node's TLS encrypts what is written: to a socket, or to an HTTP response. */
+function isEncrypted(writable: Writable): boolean {
+  const { socket = writable } = writable as { readonly socket?: object | null };
+  return (socket as { readonly encrypted?: boolean } | null)?.encrypted === true;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The bytes that are written to one socket, and when more are written. */
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { OutboundBudget, SLICE_BYTES } from '../../src/fanout/outbound.ts';
+import { OutboundBudget, SLICE_BYTES, SMALL_SLICE_BYTES, SMALL_SLICES_BYTES } from '../../src/fanout/outbound.ts';
 import { Outbox } from '../../src/fanout/outbox.ts';
 import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { ALLOWED, Rig, room, turn } from './rig.ts';
@@ -33,8 +33,17 @@ class Socket extends Writable {
   }
 }
 
-function outboxOf(bytesMax: number) {
-  const socket = new Socket();
+/** For it, Node would keep a buffer for the largest write. */
+class TlsSocket extends Socket {
+  readonly encrypted = true;
+}
+
+/** What an HTTP stream writes to: the socket is below it. */
+class Response extends Socket {
+  readonly socket = new TlsSocket();
+}
+
+function outboxOf(bytesMax: number, socket = new Socket()) {
   let drains = 0;
   const outbox = new Outbox(socket as never, new OutboundBudget(bytesMax));
   socket.on('drain', () => {
@@ -64,6 +73,52 @@ test('a large frame is sent in slices, each once the socket has accepted the one
   for (let index = 0; index < 4; index++) await socket.take();
   expect(socket.taken).toEqual([SLICE_BYTES, SLICE_BYTES, SLICE_BYTES / 2, 10]);
   expect([outbox.full, outbox.takesMore]).toEqual([false, true]);
+});
+
+test.each([
+  ['socket', () => new TlsSocket()],
+  ['response', () => new Response()],
+])('a TLS %s gets 4 MB in small slices, which Node keeps little memory for, then large ones', async (_, create) => {
+  const { socket, outbox } = outboxOf(1 << 20, create());
+  const writeAll = async (frame: Buffer) => {
+    socket.taken.length = 0;
+    outbox.write(frame);
+    while (socket.writableLength > 0) await socket.take();
+    return socket.taken;
+  };
+  const small = Math.ceil(SMALL_SLICES_BYTES / SMALL_SLICE_BYTES);
+  // frames that cause no larger buffer do not count
+  for (let count = 0; count < 300; count++) await writeAll(Buffer.alloc(16_383));
+  expect(await writeAll(Buffer.alloc(SMALL_SLICE_BYTES * (small - 1)))).toEqual(
+    Array(small - 1).fill(SMALL_SLICE_BYTES),
+  );
+  expect(await writeAll(Buffer.alloc(SMALL_SLICE_BYTES + 2 * SLICE_BYTES))).toEqual([
+    SMALL_SLICE_BYTES,
+    SLICE_BYTES,
+    SLICE_BYTES,
+  ]);
+});
+
+test('a new TLS socket catches up in small segments, one written and one waiting', async () => {
+  const rig = new Rig({ journalBytes: 64 << 20 });
+  const socket = new TlsSocket();
+  const feed = rig.hub.attach(socket as never, PLAIN);
+  const commit = (xid: number) => {
+    rig.begin(xid);
+    rig.row(1, xid, 1_000);
+    rig.end();
+  };
+  feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
+  for (let xid = 1; xid <= 3_000; xid++) commit(xid);
+  rig.hub.flush();
+  let waiting = 0;
+  while (socket.writableLength > 0) {
+    await socket.take();
+    waiting = Math.max(waiting, socket.writableLength);
+  }
+  const catchUp = socket.taken.slice(-20, -1);
+  expect(catchUp.filter((bytes) => bytes > SMALL_SLICE_BYTES || bytes < SMALL_SLICE_BYTES - 2_000)).toEqual([]);
+  expect(waiting).toBeLessThan(2 * SMALL_SLICE_BYTES);
 });
 
 test('after close, the outbox sends its queue, calls back once, and ignores later drains', async () => {
