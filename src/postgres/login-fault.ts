@@ -60,7 +60,7 @@ function adviceFor(refusal: Refusal, failure: AttemptFailure, target: Target): A
       'Name the other servers as well (host1,host2), or another target_session_attrs. Snö itself needs the primary.',
     ];
   if (refusal.severity !== undefined) return serverAdvice(refusal, failure, target);
-  const hint = failure.stage === 'tls' ? tlsAdvice(refusal) : networkAdvice(refusal, failure.host);
+  const hint = failure.stage === 'tls' ? tlsAdvice(refusal, target.tls.isDirect) : networkAdvice(refusal, failure.host);
   return ['database_unreachable', hint];
 }
 
@@ -106,11 +106,14 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
   return unreachable('The log of Postgres, or of the pooler in between, says more.');
 }
 
-function tlsAdvice(refusal: Refusal): string {
+function tlsAdvice(refusal: Refusal, isDirect: boolean): string {
   const { code = '' } = refusal;
   if (refusal instanceof TlsRefusal && refusal.code === 'NO_TLS')
     return 'Turn on TLS there (ssl = on), or set sslmode=prefer if the network is trusted.';
   if (refusal instanceof TlsRefusal) return 'Check the host and the port.';
+  // An older server takes the handshake for a startup packet, and closes the connection.
+  if (isDirect && code === 'ECONNRESET')
+    return 'sslnegotiation=direct needs Postgres 17 or newer with TLS on (ssl = on). Leave it out for an older server.';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return "Name the host as the server's certificate does, or set sslmode=verify-ca.";
   if (code === 'CERT_HAS_EXPIRED') return "Renew the server's certificate.";

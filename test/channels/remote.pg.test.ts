@@ -10,7 +10,7 @@ import { RowError } from '../../src/channels/values/row-error.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { quoteIdentifier } from '../../src/postgres/quote.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, NEWEST, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { freshDatabase, NEWEST, since, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf, viewOf } from './compiled.ts';
 import { createEveryType, everyColumn } from './every-type.ts';
 
@@ -163,8 +163,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   }
 });
 
-describe(`Postgres ${NEWEST}`, () => {
-  beforeAll(() => open(NEWEST));
+describe.each(since(18))('Postgres %i', (version) => {
+  beforeAll(() => open(version));
   afterAll(close);
 
   test('computes virtual generated columns from the row, also in a whole row', async () => {

@@ -17,11 +17,12 @@ async function serverThatAnswers(answer: string): Promise<number> {
 }
 
 test.each([
-  ['refuses TLS', 'N', 'does not support TLS', 'Turn on TLS there'],
-  ['is not Postgres', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'does not speak', 'Check the host and the port'],
-])('says what to do about a server that %s', async (_, answer, message, hint) => {
+  ['refuses TLS', '', 'N', 'does not support TLS', 'Turn on TLS there'],
+  ['is not Postgres', '', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'does not speak', 'Check the host and the port'],
+  ['is older than 17', '&sslnegotiation=direct', '', 'disconnected', 'needs Postgres 17'],
+])('says what to do about a server that %s', async (_, parameter, answer, message, hint) => {
   const port = await serverThatAnswers(answer);
-  const target = resolveTarget(`postgres://app@127.0.0.1:${port}/app?sslmode=require`, {});
+  const target = resolveTarget(`postgres://app@127.0.0.1:${port}/app?sslmode=require${parameter}`, {});
   const [host] = target.hosts;
   if (host === undefined) throw new Error('the target has no host');
   const attempt = dial({ target, host, isEncrypted: true, makeSocket: () => new Socket(), onSocket: () => undefined });

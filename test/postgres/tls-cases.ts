@@ -1,4 +1,5 @@
 /** Connection strings with TLS: modes, certificates, files and channel binding. */
+import { NEWEST } from '../support/own-server.ts';
 import { at, type Case, ENCODED, NEW, QUOTED, STRICT, URL_OF } from './conninfo-case.ts';
 
 export const TLS_CASES: readonly Case[] = [
@@ -95,7 +96,11 @@ export const TLS_CASES: readonly Case[] = [
     expected: at('app'),
     differs: NEW,
   },
-  { conninfo: `${URL_OF}?sslmode=require&sslnegotiation=direct`, expected: at('app'), differs: NEW },
+  {
+    conninfo: `${URL_OF}?sslmode=require&sslnegotiation=direct`,
+    expected: NEWEST >= 17 ? at('app') : /sslnegotiation=direct needs Postgres 17/,
+    differs: NEW,
+  },
   { conninfo: `${URL_OF}?sslnegotiation=direct`, expected: /too weak for sslnegotiation=direct/, differs: NEW },
   { conninfo: `${URL_OF}?sslmode=require&ssl_max_protocol_version=TLSv1.2&sslsni=0`, expected: at('app') },
   { conninfo: `${URL_OF}?gssencmode=disable&sslcompression=0&krbsrvname=`, expected: at('app') },

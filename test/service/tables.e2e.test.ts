@@ -2,7 +2,7 @@
  * Tables of real applications: what their commits and their DDL do to the channels that read them.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { VERSIONS } from '../support/postgres.ts';
+import { since, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 import type { Frame, RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
@@ -327,17 +327,21 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
-describe('Postgres 18', () => {
+describe.each(since(18))('Postgres %i', (version) => {
   let here: Stage;
   afterAll(() => here.end());
 
   test('virtual generated columns, and generated columns under REPLICA IDENTITY FULL, do not break the app', async () => {
-    here = await stage(`create schema channels;
+    here = await stage(
+      `create schema channels;
       create table stored (id int primary key, a int, b int generated always as (a * 2) stored);
       alter table stored replica identity full;
       create view channels."stored:{b}" as select id, b from stored;
       create table virtual (id int primary key, first text, name text generated always as (first || '!') virtual);
-      create view channels.virtual as select id, name from virtual;`);
+      create view channels.virtual as select id, name from virtual;`,
+      {},
+      version,
+    );
     const client = await here.client('end', 'stored:2', 'stored:4', 'virtual');
     const frames = await changesOf(here, client, () =>
       here.query(`insert into stored (id, a) values (1, 1); update stored set a = 2; delete from stored;
