@@ -879,10 +879,13 @@ as $$
   with recursive
   source as materialized (select * from unnest($1, $2) s (view, oid)),
   named as materialized (
-    select distinct r.ev_class, m[1]::oid as type
+    select distinct r.ev_class, coalesce(m[1], m[2])::oid as type
     from pg_rewrite r
-    -- COERCEVIAIO is the only node in which the collation follows the result type.
-    cross join lateral regexp_matches(case when r.ev_action::text like '%{COERCEVIAIO %' then r.ev_action::text end, ':resulttype ([0-9]+) :resultcollid', 'g') m
+    -- COERCEVIAIO is the only node in which the collation follows the result type. JSON_VALUE, JSON_QUERY and JSON_TABLE
+    -- (Postgres 17) make the value of RETURNING from text too.
+    cross join lateral regexp_matches(
+      case when r.ev_action::text like any (array['%{COERCEVIAIO %', '%{JSONRETURNING %']) then r.ev_action::text end,
+      ':resulttype ([0-9]+) :resultcollid|\{JSONRETURNING :format (?:<>|\{[^}]*\}) :typid ([0-9]+)', 'g') m
     where r.ev_class in (select s.oid from source s) and r.ev_type = '1'
   ),
   made (view, type) as (
@@ -903,7 +906,7 @@ as $$
   select m.view, json_agg(format_type(m.type, null) order by m.type) from made m group by m.view
 $$;
 comment on function sno.casts_by_text(oid[], oid[]) is
-  'The types to which views cast values through their text, and the types that those consist of, for sno.catalog(). `sources`: for each view, a relation whose rule it runs. No row for a view without such casts.';
+  'The types to which views cast values through their text, or which RETURNING names for JSON, and the types that those consist of, for sno.catalog(). `sources`: for each view, a relation whose rule it runs. No row for a view without such casts.';
 
 create or replace function sno.surroundings(views oid[], classes oid[], sources oid[]) returns table (view oid, digest text)
 language sql stable set search_path = pg_catalog, pg_temp

@@ -171,6 +171,35 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select id, ((json_populate_record(null::at_day, raw)).d)::text as d from t', 'json_populate_record() changes', ''],
 ];
 
+/** The same for SQL that came with a version. */
+const REFUSED_SINCE: Readonly<Record<number, typeof REFUSED>> = {
+  16: [
+    ['select json_arrayagg(a) as id from t', 'aggregates such as json_agg', ''],
+    ['select json_objectagg(title: a) as id from t', 'aggregates such as json_object_agg', ''],
+    ['select any_value(a) as id from t', 'aggregates such as any_value()', 'any_value(a)'],
+    ["select id, json_object('now': now()) as o from t", 'now() changes without a commit', 'now()'],
+    ['select id from t where json_array(random()) is json', 'random() changes', 'random()'],
+    ['select id, title is json and at < now() as x from t', 'now() changes without a commit', 'now()'],
+    ['select id, array_sample(tags, 1) as tag from t', 'array_sample() changes', 'array_sample(tags, 1)'],
+    ['select id, random_normal() as r from t', 'random_normal() changes', ''],
+    ["select id from t where pg_input_is_valid(title, 'date')", 'pg_input_is_valid() changes', ''],
+    ['select id, system_user as who from t', 'changes without a commit', 'SYSTEM_USER'],
+    ['select id, json_array(select u.id from u) as ids from t', 'except [NOT] EXISTS and [NOT] IN', ''],
+  ],
+  17: [
+    ["select t.id from t, json_table(body, '$[*]' columns (x int path '$')) j", 'a list of tables', ''],
+    ["select id, json_value(body, '$.x ? (@ > $r)' passing random() as r) as x from t", 'random() changes', 'random()'],
+    ["select id, json_value(body, '$.x' default now()::text on empty) as x from t", 'now() changes', ''],
+    ["select id, json_value(body, '$.d' returning date) as d from t", 'a cast of text to date', 'JSON_VALUE'],
+    ["select id, json_value(body, '$.d' returning timestamptz) as d from t", 'a cast of text to timestamp', ''],
+    ["select id, json_value(body, '$.d' returning day)::text as d from t", 'a cast of text to date', ''],
+    ["select id, json_query(body, '$.d' returning date[])::text as d from t", 'a cast of text to date', ''],
+    ["select id, (json_query(body, '$.d' returning at_day)).d::text as d from t", 'a cast of text to date', ''],
+    ['select id, random(1, 10) as r from t', 'random() changes', 'random(1, 10)'],
+  ],
+  18: [['select id, uuidv7()::text as u from t', 'uuidv7() changes', 'uuidv7()']],
+};
+
 /** Reasons for which the message says everything, without a hint. */
 const NO_WAY_ROUND = /has a COLLATE|unlogged|is a partition/;
 
@@ -213,6 +242,10 @@ const EVALUATED: readonly string[] = [
 ];
 
 describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
+  const refused = [
+    ...REFUSED,
+    ...Object.entries(REFUSED_SINCE).flatMap(([first, each]) => (version >= Number(first) ? each : [])),
+  ];
   let database: TestDatabase;
   beforeAll(async () => {
     await loadParser();
@@ -220,7 +253,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
     await install(database, { eventTriggers: false });
     await database.query(TABLES);
     await database.query('set search_path = public');
-    const views = REFUSED.map(([body], index) => `create view channels."view:${index}" as ${body}`);
+    const views = refused.map(([body], index) => `create view channels."view:${index}" as ${body}`);
     views.push(...EVALUATED.map((body, index) => `create view channels."evaluated:${index}" as ${body}`));
     await database.query(views.join('; '));
   });
@@ -228,7 +261,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
 
   test('name the reason and underline the place', async () => {
     const catalog = await catalogOf(database);
-    for (const [index, [body, reason, underlined]] of REFUSED.entries()) {
+    for (const [index, [body, reason, underlined]] of refused.entries()) {
       const error = compileIn(catalog, `view:${index}`);
       expect(error, body).toBeInstanceOf(SnoError);
       const { code, message, hint } = error as SnoError;

@@ -38,9 +38,8 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
       // a constant was converted once, when the view was created
       if (kind === 'TypeCast' && typeName !== undefined && arg !== undefined && literalOf(arg) === undefined)
         casts.push([typeName, inner]);
-      const returned = kind === 'JsonFuncExpr' ? output?.typeName : undefined;
-      if (returned !== undefined && UNSETTLED_INPUT.test(nameOf(returned.names)))
-        throw parsed.text.refuse(castRefusal(nameOf(returned.names)), inner, INSTEAD.cast);
+      // JSON_VALUE and JSON_QUERY make the value of RETURNING from text
+      if (kind === 'JsonFuncExpr' && output?.typeName !== undefined) casts.push([output.typeName, inner]);
       const column = kind === 'ColumnRef' ? nameOf(fields) : '';
       if (SYSTEM_COLUMNS.has(column) && !isColumn(column))
         throw parsed.text.refuse(`the system column ${column} is not in the WAL`, inner, INSTEAD.system);
