@@ -17,11 +17,14 @@
  *    If not, because the journal has dropped a commit that the snapshot does not see, request
  *    another one.
  * 3. Check access again, then write the rows (snapshots/delivery.ts).
- * 4. Wait for a marker that was written after the snapshot. Then every commit that the snapshot
- *    sees has arrived: this is the seam. The snapshot of a view that joins must see the commits in
- *    their order (snapshots/order.ts); else send `reset`.
- * 5. Catch up from the start of the journal, passing over the entries that the snapshot sees. At
- *    the seam, send `subscribed` with its position.
+ * 4. Meanwhile, wait for a marker that was written after the snapshot was taken. Then every commit
+ *    that the snapshot sees has arrived. The snapshot of a view that joins must see the commits in
+ *    their order (snapshots/order.ts).
+ * 5. If the snapshot does not fit the stream any more before a row was written, take another one.
+ *    After that, send `reset`.
+ * 6. Once the rows are written and the marker has arrived, this is the seam. Catch up from the
+ *    start of the journal, passing over the entries that the snapshot sees. At the seam, send
+ *    `subscribed` with its position.
  */
 import type { Entry } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
@@ -114,6 +117,11 @@ export class Joining implements SnapshotReceiver {
   #order: SnapshotOrder | undefined;
   /** The socket did not accept a snapshot: the next one waits for those of other channels. */
   #isLate = false;
+  /** Counts the snapshots taken: the marker of an earlier one does not count. */
+  #taken = 0;
+  /** Whether every commit that the last snapshot sees has arrived. */
+  #isReached = false;
+  #isWritten = false;
 
   constructor(hub: JoiningHub, feed: JoiningFeed, subscription: Subscription) {
     this.#hub = hub;
@@ -213,7 +221,7 @@ export class Joining implements SnapshotReceiver {
   #startWithSnapshot(): void {
     void this.#receiveSnapshot().then(
       (isReceived) => {
-        if (isReceived) this.#hub.markers.expect(() => this.#meet());
+        if (isReceived) this.#written();
         else this.#order?.end();
       },
       (error: unknown) => this.#snapshotFailed(error),
@@ -229,16 +237,35 @@ export class Joining implements SnapshotReceiver {
     this.#feed.fail(subscription, error);
   }
 
-  /** Every commit that the snapshot sees has arrived. */
-  #meet(): void {
-    const hub = this.#hub;
-    const subscription = this.#subscription;
+  /** All rows have been written. */
+  #written(): void {
+    const { sequence, wholeSequence } = this.#hub;
+    this.#isWritten = true;
+    if (!this.#isReached || this.#subscription.state !== 'joining') return;
+    // A commit is partly read: begin after it.
+    if (sequence > wholeSequence) this.#onMarker(() => this.#meetInStream());
+    else if (this.#meet()) this.#feed.catchUp(this.#subscription);
+  }
+
+  /** Every commit that the snapshot sees has arrived, in the middle of the stream. */
+  #reached(): void {
+    this.#isReached = true;
     this.#order?.end();
-    if (subscription.state !== 'joining') return;
+    if (this.#isWritten && this.#subscription.state === 'joining') this.#meetInStream();
+  }
+
+  #meetInStream(): void {
+    if (this.#meet()) this.#feed.catchUpLater(this.#subscription);
+  }
+
+  /** The rows and the stream meet here. Returns false if they do not fit: the client is reset. */
+  #meet(): boolean {
+    const { wholeSequence, headText } = this.#hub;
+    const isKept = this.#order?.isKept !== false;
     // The rows belong to no single place of the WAL: the client takes another snapshot.
-    if (this.#order?.isKept === false) return this.#reset('lagging');
-    subscription.catchUpAfterSnapshot(hub.wholeSequence, hub.headText);
-    this.#feed.catchUpLater(subscription);
+    if (isKept) this.#subscription.catchUpAfterSnapshot(wholeSequence, headText);
+    else this.#reset('lagging');
+    return isKept;
   }
 
   /** Resolves when the snapshot has been written. False: the subscription has ended. */
@@ -326,7 +353,18 @@ export class Joining implements SnapshotReceiver {
     if (isOld || this.#hub.journal.evictedUnseen(visibility)) return false;
     this.#order?.end();
     this.#order = this.#hub.touched.watch(subscription.channel.pattern.text, visibility);
-    return this.#order.isKept && subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility));
+    if (!this.#order.isKept || !subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility))) return false;
+    const taken = ++this.#taken;
+    this.#isReached = false;
+    this.#hub.markers.expect(() => {
+      if (taken === this.#taken) this.#reached();
+    });
+    return true;
+  }
+
+  /** Whether the snapshot does not fit the stream any more. */
+  get isOutdated(): boolean {
+    return this.#order?.isKept === false || this.#subscription.isOvertaken;
   }
 
   /** Begins to catch up when the stream has delivered everything committed before the call. */

@@ -11,6 +11,10 @@
  *
  * While a transaction in progress is received, the writer of the transaction, the walsender and the
  * reader share the processors. Rests are then longer.
+ *
+ * If more WAL waits than one read takes, Node reads the socket up to 32 times in one turn of the
+ * event loop: two megabytes, which take more than a tenth of a second. Answers of the database and
+ * requests of clients would wait for that. So they get a turn after a part of it.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
@@ -41,6 +45,13 @@ const READS_MIN = 32;
 /** Minimum bytes per ms for the reader to keep resting. */
 const BYTES_PER_MS_MIN = 2_048;
 /**
+ * Minimum bytes of a read that another one may follow in the same turn: what a TLS record has at
+ * most.
+ */
+const FULL_BYTES = 16 * 1024;
+/** Bytes of such reads before everything else gets a turn. */
+const TURN_BYTES = 8 * READ_BYTES_MAX;
+/**
  * Number of consecutive quiet windows before the reader stops resting: a walsender may lack a
  * processor for a moment.
  */
@@ -58,13 +69,19 @@ export class ReadThrottle {
   /** Number of coming reads without a rest. */
   #readsAtOnce = 0;
   #timer: NodeJS.Timeout | undefined;
+  #turn: NodeJS.Immediate | undefined;
+  /** Bytes of full reads since the last turn of everything else. */
+  #turnBytes = 0;
   #isStopped = false;
 
   constructor(options: ReadThrottleOptions) {
     this.#options = options;
   }
 
-  /** Called after a read. Rests if the read was small while many messages arrive. */
+  /**
+   * Called after a read. Rests if the read was small while many messages arrive. Lets everything
+   * else have a turn after many bytes.
+   */
   read(bytes: number): void {
     this.#reads++;
     this.#bytes += bytes;
@@ -78,18 +95,30 @@ export class ReadThrottle {
       this.#bytes = 0;
     }
     this.#isBusy ||= this.#reads >= READS_MIN;
-    if (!this.#isBusy || bytes >= READ_BYTES_MAX || this.#isStopped) return;
-    if (this.#readsAtOnce > 0) this.#readsAtOnce--;
-    else this.#rest();
+    this.#turnBytes = bytes < FULL_BYTES ? 0 : this.#turnBytes + bytes;
+    if (this.#isStopped) return;
+    if (this.#isBusy && bytes < READ_BYTES_MAX) {
+      if (this.#readsAtOnce <= 0) return this.#rest();
+      this.#readsAtOnce--;
+    }
+    if (this.#turnBytes >= TURN_BYTES) this.#endTurn();
   }
 
   /** Never rests again. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    clearImmediate(this.#turn);
+  }
+
+  #endTurn(): void {
+    this.#turnBytes = 0;
+    this.#options.pause();
+    this.#turn = setImmediate(this.#options.resume);
   }
 
   #rest(): void {
+    this.#turnBytes = 0;
     if (++this.#rests % RESTS === 0) this.#readsAtOnce = READS_AT_ONCE;
     this.#options.pause();
     clearTimeout(this.#timer);

@@ -60,10 +60,14 @@ function got(stream: PassThrough): unknown[] {
 /** Transactions below 10 have ended, except 7. */
 const VISIBILITY = new Visibility('7:10:7');
 
-async function finish({ sink, done }: Reading): Promise<void> {
+async function write({ sink, done }: Reading): Promise<void> {
   await give(sink, textFrame('{"type":"snapshot"}'));
   done('whole');
   await turn();
+}
+
+async function finish(reading: Reading): Promise<void> {
+  await write(reading);
   await rig.marker();
 }
 
@@ -99,6 +103,74 @@ test('a commit that the snapshot lacks and the journal drops during the read cau
   commit(11, 2, BYTES_MAX);
   await finish(reading);
   expect(got(stream)).toEqual(['snapshot', 'lagging']);
+});
+
+test('if the stream has passed the snapshot before its rows are written, they meet at once', async () => {
+  const stream = socket();
+  const reading = beginSnapshot(stream);
+  commit(11, 1);
+  await rig.marker();
+  commit(12, 1);
+  expect(got(stream)).toEqual([]);
+  await write(reading);
+  commit(13, 1);
+  expect(got(stream)).toEqual(['snapshot', [11], [12], 'subscribed', [13]]);
+  expect(rig.emitted).toEqual([]);
+});
+
+test('rows that are written in the middle of a commit meet the stream after it', async () => {
+  rig = new Rig({ journalBytes: 10 * COMMIT_BYTES_MAX, commitBytes: COMMIT_BYTES_MAX });
+  const stream = socket();
+  const reading = beginSnapshot(stream);
+  await rig.marker();
+  const large = openCommit(11);
+  large.part();
+  await write(reading);
+  large.part();
+  large.end();
+  expect(got(stream)).toEqual(['snapshot']);
+  await rig.marker();
+  commit(12, 1);
+  expect(got(stream)).toEqual([[11], [11], [], 'subscribed', [12]]);
+});
+
+test('if a snapshot begins again, the stream has to pass its later point', async () => {
+  const stream = socket();
+  const reading = beginSnapshot(stream);
+  const [first] = rig.emitted.splice(0);
+  expect(reading.sink.begin(new Visibility('12:12:'))).toBe(true);
+  await turn();
+  const second = rig.emitted.splice(0, 1, first as string);
+  await rig.marker();
+  await write(reading);
+  commit(11, 1);
+  rig.emitted.push(...second);
+  await rig.marker();
+  expect(got(stream)).toEqual(['snapshot', 'subscribed']);
+});
+
+test('a subscription that ends when its rows have just been written meets no stream', async () => {
+  const stream = socket();
+  const feed = attach(stream);
+  feed.subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
+  const reading = rig.readings.at(-1) as Reading;
+  reading.sink.begin(VISIBILITY);
+  await rig.marker();
+  await give(reading.sink, textFrame('{"type":"snapshot"}'));
+  reading.done('whole');
+  queueMicrotask(() => feed.unsubscribe('room:1', 'client'));
+  await turn();
+  expect(got(stream)).toEqual(['snapshot', 'unsubscribed']);
+});
+
+test('a snapshot is outdated once the journal has dropped a commit that it lacks', async () => {
+  const reading = beginSnapshot(socket());
+  commit(8, 1);
+  commit(9, 2, BYTES_MAX);
+  expect(reading.sink.isOutdated).toBe(false);
+  commit(11, 1);
+  commit(12, 2, BYTES_MAX);
+  expect(reading.sink.isOutdated).toBe(true);
 });
 
 test('a commit that the snapshot has may be dropped during the read', async () => {

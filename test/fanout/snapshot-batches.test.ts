@@ -33,6 +33,7 @@ class Client implements SnapshotSink {
   pendingBytes = 0;
   isFull = false;
   readonly waitsForAccess = false;
+  readonly isOutdated = false;
   outcome: Outcome | SnoError | undefined;
   begun = 0;
   readonly request: SnapshotRequest;
@@ -300,12 +301,27 @@ test('a batch at its time limit ends as lagging, and the place is free', async (
   expect(snapshots.runningCount).toBe(0);
 });
 
+test('a busy process, where every round trip takes long, does not make batches smaller', async () => {
+  const clients = range(200).map((id) => ask(`room ${id}`));
+  while (snapshots.runningCount > 0) {
+    now += 600;
+    const read = reads.at(-1) as Read;
+    for (const sink of read.sinks) sink.begin(VISIBILITY);
+    now += 250;
+    if (read.sinks.length === 1) void read.sinks[0]?.piece(payloadOf(Buffer.from('rows')));
+    read.finish();
+    await settled();
+  }
+  expect(clients.every(({ outcome }) => outcome === 'whole')).toBe(true);
+  expect(reads.map(({ names }) => names.length)).toEqual([1, 16, 32, 64, 87]);
+});
+
 test('the channels of a batch become fewer if batches are slow or fail, and more if they are quick', () => {
   const pace = new BatchPace();
-  const sizes = (ms: (channels: number) => number, isSmooth: boolean) =>
+  const sizes = (ms: (channels: number) => number, isSmooth: boolean, beginMs = 1) =>
     range(10).map(() => {
       const channels = pace.channelsMax('view');
-      pace.finished('view', { channels, ms: ms(channels), isSmooth });
+      pace.finished('view', { channels, beginMs, rowsMs: ms(channels), isSmooth });
       return pace.channelsMax('view');
     });
   expect(sizes(() => 5, true)).toEqual([32, 64, 128, 256, 256, 256, 256, 256, 256, 256]);
@@ -313,5 +329,9 @@ test('the channels of a batch become fewer if batches are slow or fail, and more
   expect(sizes(() => 5, false)).toEqual([5, 2, 1, 1, 1, 1, 1, 1, 1, 1]);
   expect(sizes((channels) => channels * 1_000, true).slice(-1)).toEqual([1]);
   expect(sizes(() => 5, true).slice(0, 3)).toEqual([2, 4, 8]);
+  // All round trips are slow, and reads of any size have one.
+  expect(sizes(() => 300, true, 700).slice(-1)).toEqual([256]);
+  expect(sizes((channels) => channels * 10, true, 700).slice(-1)).toEqual([70]);
+  expect(sizes((channels) => channels * 100, true, 60_000).slice(-1)).toEqual([10]);
   expect(pace.channelsMax('other')).toBe(16);
 });

@@ -42,6 +42,7 @@ class Client implements SnapshotSink {
   outcome: Outcome | SnoError | undefined;
   pendingBytes = 0;
   waitsForAccess = false;
+  isOutdated = false;
   isUseful = true;
   /** How many frames it accepts before it blocks. */
   takes = Number.POSITIVE_INFINITY;
@@ -228,6 +229,20 @@ describe('clients that request the same channel', () => {
     give(reads[0], 0, 2);
     await finish(reads[0]);
     expect([useful.outcome, useless.outcome, useless.frames]).toEqual(['whole', 'again', []]);
+  });
+
+  test('receive no row of a snapshot that is outdated by then, and all rows of one that is outdated later', async () => {
+    const [early, late] = [ask('room:1'), ask('room:1')];
+    early.takes = 0;
+    reads[0]?.sink.begin(VISIBILITY);
+    give(reads[0], 0, 1);
+    for (const client of [early, late]) client.isOutdated = true;
+    await early.unblock();
+    give(reads[0], 1, 1);
+    await finish(reads[0]);
+    expect([early.outcome, early.frames]).toEqual(['again', []]);
+    expect([late.outcome, late.frames]).toEqual(['whole', [0, 1]]);
+    expect(snapshots.runningCount).toBe(0);
   });
 
   test('all receive the error if the read fails', async () => {

@@ -21,6 +21,42 @@ const connections = `
   select state, query from pg_stat_activity
   where datname = current_database() and application_name = 'sno snapshot' and state <> 'idle'`;
 
+describe.each(VERSIONS)('a snapshot that is outdated before its first row is sent, Postgres %i', (version) => {
+  test('is taken again, and the client notices nothing', async () => {
+    const access = `create table shops (id int primary key); insert into shops values (1);
+      create view channel_access."shop:{shop}" as select id as shop from shops;`;
+    const settings = { SNO_ACCESS: 'views', SNO_ACCESS_TIMEOUT_SECONDS: '60', SNO_REPLAY_BYTES: '20kB' };
+    const here = await stage(`${SCHEMA}${access}`, settings, version);
+    const [migration, holder] = [await here.database.connect(), await here.database.connect()];
+    const waitsForLock = async (name: string) => {
+      const waiting = `select from pg_stat_activity
+        where datname = current_database() and application_name = $1 and wait_event_type = 'Lock'`;
+      return (await here.query(waiting, [name])).rowCount;
+    };
+    try {
+      const [live, joining] = [await here.client('end', 'shop:1'), await here.client()];
+      await migration.query('begin; lock table orders in access exclusive mode');
+      joining.send({ type: 'subscribe', channel: 'shop:1', snapshot: true });
+      await until(() => waitsForLock('sno snapshot'), 'the snapshot waits for the migration');
+      // Access is checked again once the snapshot is taken.
+      await holder.query('begin; lock table shops in access exclusive mode');
+      await migration.query('commit');
+      await until(() => waitsForLock('sno access'), 'its rows wait for the access check');
+      const commits = Array.from({ length: 60 }, (_, index) => index + 1);
+      await changesOf(here, live, async () => {
+        for (const id of commits) await here.query("insert into orders values ($1, 1, repeat('x', 1000))", [id]);
+      });
+      await holder.query('commit');
+      await joining.wait('an answer', 0, ({ type }) => type === 'subscribed' || type === 'reset');
+      expect(joining.of('shop:1', 'reset')).toEqual([]);
+      expect(ids(joining.of('shop:1', 'snapshot')).sort((a, b) => a - b)).toEqual(commits);
+    } finally {
+      await Promise.all([migration.end(), holder.end()]);
+      await here.end();
+    }
+  });
+});
+
 describe.each(VERSIONS)('Postgres %i', (version) => {
   let here: Stage;
 

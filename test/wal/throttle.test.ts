@@ -42,10 +42,23 @@ test('after four rests, twelve reads follow each other at once', () => {
   }
 });
 
-test('large reads cause no rest', () => {
-  const { read } = paceAt();
-  read(40, 100, 0.01);
-  expect(read(40, 65_536, 1)).toBe(0);
+test('large reads cause no rest, but everything else gets a turn after each half megabyte', async () => {
+  const { world, read } = paceAt();
+  read(33, 100, 0.01);
+  await until(() => world.resumes === 1, 'the rest has ended');
+  expect(read(7, 65_536, 1)).toBe(0);
+  expect([read(1, 65_536, 1), world.resumes]).toEqual([1, 1]);
+  await new Promise(setImmediate);
+  expect(world.resumes).toBe(2);
+  expect(read(40, 65_536, 1)).toBe(5);
+});
+
+test('a reader that is stopped ends no turn, and resumes nothing', async () => {
+  const { world, throttle, read } = paceAt();
+  expect(read(8, 65_536, 1)).toBe(1);
+  throttle.stop();
+  await new Promise(setImmediate);
+  expect([read(8, 65_536, 1), world.resumes]).toEqual([0, 0]);
 });
 
 test('many bytes after a rest mean more rests, few bytes mean the end', () => {

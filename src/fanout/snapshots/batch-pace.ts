@@ -8,8 +8,10 @@
 const CHANNELS_MAX = 256;
 /** Channels of a view's first batch. */
 const CHANNELS_FIRST = 16;
-/** How long a batch should take at most, in ms. */
+/** How long the rows of a batch should take at most, in ms. */
 const TARGET_MS = 100;
+/** The same if the process or the database is so busy that even a round trip takes long. */
+const TARGET_MS_MAX = 1_000;
 /** Maximum views and channels that are remembered. */
 const VIEWS_MAX = 1_000;
 const OWN_MAX = 10_000;
@@ -17,7 +19,10 @@ const OWN_MAX = 10_000;
 /** A finished read. */
 export interface Pacing {
   readonly channels: number;
-  readonly ms: number;
+  /** How long it took until its transaction had begun: two round trips, whatever it reads. */
+  readonly beginMs: number;
+  /** How long it took from there until its last row. */
+  readonly rowsMs: number;
   /** Whether it had no error, and no channel that is too large. */
   readonly isSmooth: boolean;
 }
@@ -39,12 +44,14 @@ export class BatchPace {
     return this.#own.has(channel);
   }
 
-  finished(many: string, { channels, ms, isSmooth }: Pacing): void {
+  finished(many: string, { channels, beginMs, rowsMs, isSmooth }: Pacing): void {
     const before = this.channelsMax(many);
     if (this.#views.size >= VIEWS_MAX) this.#views.clear();
+    // If round trips are slow, a smaller batch would not be faster.
+    const targetMs = Math.min(TARGET_MS_MAX, Math.max(TARGET_MS, beginMs));
     let next = channels >> 1;
-    if (isSmooth && ms > TARGET_MS) next = Math.floor((channels * TARGET_MS) / ms);
-    else if (isSmooth) next = ms < TARGET_MS / 2 ? 2 * before : before;
+    if (isSmooth && rowsMs > targetMs) next = Math.floor((channels * targetMs) / rowsMs);
+    else if (isSmooth) next = rowsMs < targetMs / 2 ? 2 * before : before;
     this.#views.set(many, Math.min(CHANNELS_MAX, Math.max(1, next)));
   }
 

@@ -186,6 +186,8 @@ export class CopyRead {
       copied.take = IGNORE;
       clearInterval(looking);
     }
+    // The query is over: there is nothing to cancel.
+    this.#client = undefined;
     if (!this.#isCancelled) this.#task.end();
   }
 

@@ -18,6 +18,8 @@ export interface SnapshotReceiver {
   readonly encoding: Encoding;
   /** Whether a snapshot with this visibility can be used. */
   isUseful(visibility: Visibility): boolean;
+  /** Whether the snapshot that began can't be used any more. */
+  readonly isOutdated: boolean;
   /** Asks whether the subscription is allowed, and ends it if not. Never rejects. */
   checkAccess(): Promise<unknown>;
   /** Resolves when all pending access checks are answered. Undefined: none is pending. */
@@ -50,6 +52,10 @@ export class SnapshotDelivery implements SnapshotSink {
 
   get waitsForAccess(): boolean {
     return this.#waitsForAccess;
+  }
+
+  get isOutdated(): boolean {
+    return this.#receiver.isOutdated && !this.#receiver.isEnded;
   }
 
   begin(visibility: Visibility): boolean {

@@ -108,11 +108,12 @@ export class Place {
     const { read, now } = this.#reads;
     const { pace } = this.#events;
     const { channel, many } = snapshot;
-    const startedAt = now();
+    const watch = new Stopwatch(now);
     let pieces = 0;
     this.#events.reading(snapshot);
     const reading = read(channel, {
       begin: (visibility) => {
+        watch.begun();
         this.#events.begun(snapshot);
         return snapshot.begin(visibility);
       },
@@ -134,7 +135,7 @@ export class Place {
     }
     this.#drop = undefined;
     pace.setOwn(channel.name, !isSmall);
-    if (many !== undefined && isSmall) pace.finished(many, { channels: 1, ms: now() - startedAt, isSmooth: true });
+    if (many !== undefined && isSmall) pace.finished(many, { channels: 1, ...watch.finished(), isSmooth: true });
     this.#events.read(snapshot);
     this.#events.changed();
   }
@@ -142,10 +143,10 @@ export class Place {
   /** Returns the groups that must be read again. */
   async #readMany(snapshots: Snapshots): Promise<readonly Snapshots[]> {
     const { readMany, now } = this.#reads;
-    const startedAt = now();
+    const watch = new Stopwatch(now);
     const many = snapshots[0]?.many;
     if (readMany === undefined || many === undefined) return snapshots.map((snapshot) => [snapshot]);
-    const members = new Map(snapshots.map((snapshot) => [snapshot, new Member(snapshot, this.#events)]));
+    const members = new Map(snapshots.map((snapshot) => [snapshot, new Member(snapshot, this.#events, watch)]));
     for (const snapshot of snapshots) this.#events.reading(snapshot);
     const batch = readMany(many, [...members.values()]);
     this.#drop = (left) => {
@@ -161,7 +162,7 @@ export class Place {
     const rest = unread.map(({ snapshot }) => snapshot);
     this.#events.pace.finished(many, {
       channels: snapshots.length,
-      ms: now() - startedAt,
+      ...watch.finished(),
       isSmooth: rest.length === 0 && large.length === 0,
     });
     const groups = this.#again(snapshots, rest, error);
@@ -185,14 +186,39 @@ export class Place {
   }
 }
 
+/** How long the parts of a read take, from its creation. */
+class Stopwatch {
+  readonly #now: () => number;
+  readonly #startedAt: number;
+  #begunAt: number | undefined;
+
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#startedAt = now();
+  }
+
+  /** The read's transaction has begun. */
+  begun(): void {
+    this.#begunAt ??= this.#now();
+  }
+
+  finished(): { readonly beginMs: number; readonly rowsMs: number } {
+    const now = this.#now();
+    const begunAt = this.#begunAt ?? now;
+    return { beginMs: begunAt - this.#startedAt, rowsMs: now - begunAt };
+  }
+}
+
 /** A snapshot in a batch. */
 class Member implements BatchSink {
   readonly snapshot: SharedSnapshot;
   readonly #events: PlaceEvents;
+  readonly #watch: Stopwatch;
 
-  constructor(snapshot: SharedSnapshot, events: PlaceEvents) {
+  constructor(snapshot: SharedSnapshot, events: PlaceEvents, watch: Stopwatch) {
     this.snapshot = snapshot;
     this.#events = events;
+    this.#watch = watch;
   }
 
   get channel(): ResolvedChannel {
@@ -200,6 +226,7 @@ class Member implements BatchSink {
   }
 
   begin(visibility: Visibility): boolean {
+    this.#watch.begun();
     this.#events.begun(this.snapshot);
     return this.snapshot.begin(visibility);
   }

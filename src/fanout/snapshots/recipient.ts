@@ -28,6 +28,8 @@ export interface SnapshotSink {
    * one now.
    */
   ready(): Promise<void> | undefined;
+  /** Whether the snapshot that began can't be used any more. */
+  readonly isOutdated: boolean;
   /** Writes an encoded piece. Called only if `ready` returned undefined just before. */
   write(bytes: Buffer): void;
   /** Whether the socket accepts nothing more at present. */

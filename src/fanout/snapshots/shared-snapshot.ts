@@ -214,6 +214,8 @@ export class SharedSnapshot implements RowSink {
     while (!recipient.isBlocked && recipient.next < this.#end) {
       const ready = sink.ready();
       if (ready === undefined) {
+        // The client has received nothing of it: another snapshot can be taken.
+        if (recipient.next === 0 && sink.isOutdated) return this.#remove(recipient, 'again');
         const { forms } = this.#window.at(recipient.next++ - this.#first) as Piece;
         sink.write(forms[recipient.form] as Buffer);
         continue;
