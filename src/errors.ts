@@ -104,7 +104,7 @@ export const ERRORS = {
   spool_failed: {
     audience: 'operator',
     cause:
-      'Snö could not keep a large transaction in progress: SNO_SPOOL_BYTES is reached, the disk of SNO_SPOOL_DIR is full, or the folder cannot be written to.',
+      'Snö could not keep a large transaction in progress: SNO_SPOOL_BYTES is reached, the disk of SNO_SPOOL_DIR is full, or the folder cannot be written to. Or a savepoint was rolled back, and Postgres does not tell whether a published message belongs to it.',
     hint: 'No commit is lost: for 10 minutes Postgres keeps large transactions itself, and other commits wait while it sends them. Raise SNO_SPOOL_BYTES, or give SNO_SPOOL_DIR a folder with room.',
   },
   slot_wal_exceeded: {

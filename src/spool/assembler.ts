@@ -11,7 +11,7 @@
  * stream must then be opened again, without transactions in progress.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { SnoError } from '../errors.ts';
+import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
@@ -31,6 +31,10 @@ import {
   xidOf,
 } from './stream-messages.ts';
 import { eachMessage, OpenTransaction } from './transaction.ts';
+
+const UNCERTAIN_HINT =
+  'No commit is lost: for 10 minutes Postgres keeps large transactions itself. To avoid this, call sno.publish after the ' +
+  'parts of a large transaction that may be rolled back (savepoints, exception blocks), or after a change of a row.';
 
 export interface AssemblerOptions {
   readonly store: Pick<SpoolStoreOptions, 'directory' | 'bytesMax' | 'memoryBytesMax'>;
@@ -189,9 +193,14 @@ export class TransactionAssembler implements WalHandler {
   #abort(xid: number, of: number): void {
     const transaction = this.#open.get(of);
     if (transaction === undefined) return;
-    if (xid !== of) return transaction.abort(xid);
-    this.#open.delete(of);
-    transaction.close();
+    if (xid === of) {
+      this.#open.delete(of);
+      transaction.close();
+    } else if (!transaction.abort(xid)) {
+      const what =
+        'a savepoint was rolled back, and Postgres does not tell whether it had a message that was published';
+      this.#break(new SnoError('spool_failed', what, { hint: UNCERTAIN_HINT }));
+    }
   }
 
   #commit(buffer: Buffer, start: number, end: number): void {

@@ -213,6 +213,36 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
+test.each(VERSIONS)('Postgres %i: a message that a savepoint takes back does not arrive', async (version) => {
+  const here = await stage(SCHEMA, { SNO_SPOOL_BYTES: '1GB' }, version);
+  try {
+    await here.query(`alter database ${here.database.name} set logical_decoding_work_mem = '64kB'`);
+    await here.service.terminate();
+    await here.service.restart();
+    const client = await here.client('room:1', 'end');
+    const one = await here.database.connect();
+    await one.query(`begin; insert into tasks select i, 1, 'task' from generate_series(1, ${MANY}) i`);
+    await until(async () => (await here.metric('sno_spool_bytes')) > 0, 'Postgres has sent a part');
+    const before = await here.metric('sno_spool_bytes');
+    await one.query(`savepoint here; select sno.publish('end', to_json(repeat('gone', 50000)))`);
+    const after = async () => (await here.metric('sno_spool_bytes')) > before + 100_000;
+    await until(after, 'Postgres has sent the message');
+    await one.query('rollback to savepoint here');
+    await one.query(`select sno.publish('end', '"kept"'); commit`);
+    await one.end();
+    const text = await here.sayEnd();
+    await client.wait(text, 0, ({ data }) => data === text);
+    const said = client.frames.flatMap(({ type, data }) => (type === 'message' ? [data] : []));
+    expect(said).toEqual(['kept', text]);
+    expect(client.of('room:1').flatMap(({ events = [] }) => events)).toHaveLength(MANY);
+    expect(here.service.log.find(({ code }) => code === 'spool_failed')).toMatchObject({
+      hint: expect.stringContaining('sno.publish'),
+    });
+  } finally {
+    await here.end();
+  }
+});
+
 test('if a transaction cannot be kept, Postgres sends it whole: no commit is lost, and the log has a hint', async () => {
   const here = await stage(SCHEMA, { SNO_SPOOL_BYTES: '100kB' });
   try {

@@ -3,10 +3,21 @@
  * subtransaction, in the order of the WAL, sent whole at the commit and in blocks before.
  */
 
-type Action = 'row' | 'large row' | 'give up' | 'savepoint' | 'release' | 'rollback' | 'send' | 'commit' | 'abort';
+type Action =
+  | 'row'
+  | 'message'
+  | 'large row'
+  | 'give up'
+  | 'savepoint'
+  | 'release'
+  | 'rollback'
+  | 'send'
+  | 'commit'
+  | 'abort';
 
 interface Row {
   readonly xid: number;
+  readonly letter: 'I' | 'M';
   readonly text: string;
   isSent: boolean;
 }
@@ -40,6 +51,7 @@ export class Writers {
     const writer = this.#writers[index] as Transaction;
     switch (action) {
       case 'row':
+      case 'message':
       case 'large row':
       case 'give up':
         return this.#write(writer, action);
@@ -69,7 +81,7 @@ export class Writers {
     for (const level of writer.levels) level.xid ??= ++this.#xid;
     const xid = writer.levels.at(-1)?.xid as number;
     const text = kind === 'large row' ? 'x'.repeat(LARGE_BYTES) : `${kind} ${++this.#row}`;
-    writer.rows.push({ xid, text, isSent: false });
+    writer.rows.push({ xid, letter: kind === 'message' ? 'M' : 'I', text, isSent: false });
   }
 
   #send(writer: Transaction): void {
@@ -84,8 +96,9 @@ export class Writers {
       row.isSent = true;
       writer.sent.add(row.xid);
       const xid = Buffer.alloc(4);
-      xid.writeUInt32BE(row.xid);
-      this.blocks.push(Buffer.concat([Buffer.from('I'), xid, Buffer.from(row.text)]));
+      // a message names the whole transaction, whichever subtransaction wrote it
+      xid.writeUInt32BE(row.letter === 'M' ? writer.xid : row.xid);
+      this.blocks.push(Buffer.concat([Buffer.from(row.letter), xid, Buffer.from(row.text)]));
     }
     this.blocks.push(Buffer.from('E'));
     writer.isStreamed = true;
@@ -115,7 +128,7 @@ export class Writers {
     commit.writeBigUInt64BE(BigInt(this.#lsn), 2);
     commit.writeBigUInt64BE(BigInt(this.#lsn + 8), 10);
     commit.writeBigInt64BE(BigInt(COMMITTED_AT), 18);
-    const whole = [begin, ...rows.map(({ text }) => Buffer.from(`I${text}`)), commit];
+    const whole = [begin, ...rows.map(({ letter, text }) => Buffer.from(`${letter}${text}`)), commit];
     this.whole.push(...whole);
     if (!writer.isStreamed) {
       this.blocks.push(...whole);
