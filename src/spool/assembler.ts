@@ -34,7 +34,8 @@ import { eachMessage, OpenTransaction } from './transaction.ts';
 
 const UNCERTAIN_HINT =
   'No commit is lost: for 10 minutes Postgres keeps large transactions itself. To avoid this, call sno.publish after the ' +
-  'parts of a large transaction that may be rolled back (savepoints, exception blocks), or after a change of a row.';
+  'parts of a large transaction that may be rolled back (savepoints, exception blocks), or in such a part after a ' +
+  'change of a row.';
 
 export interface AssemblerOptions {
   readonly store: Pick<SpoolStoreOptions, 'directory' | 'bytesMax' | 'memoryBytesMax'>;
