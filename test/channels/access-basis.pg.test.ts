@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { casesOf, freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf } from './compiled.ts';
 
 const SCHEMA = `
@@ -114,7 +114,7 @@ const NEWER: Readonly<Record<number, { refused: Judged; warned: Judged; allowed:
 };
 
 describe.each(VERSIONS)('access views, Postgres %i', (version) => {
-  const newer = Object.entries(NEWER).flatMap(([first, each]) => (version >= Number(first) ? [each] : []));
+  const newer = casesOf(version, NEWER);
   const refused = [...REFUSED, ...newer.flatMap((each) => each.refused)];
   const warned = [...WARNED, ...newer.flatMap((each) => each.warned)];
   const allowed = [...ALLOWED, ...newer.flatMap((each) => each.allowed)];

@@ -7,7 +7,7 @@ import type { ChannelView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { ERRORS, SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { casesOf, freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf, compileIn } from './compiled.ts';
 
 const TABLES = `
@@ -242,10 +242,7 @@ const EVALUATED: readonly string[] = [
 ];
 
 describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
-  const refused = [
-    ...REFUSED,
-    ...Object.entries(REFUSED_SINCE).flatMap(([first, each]) => (version >= Number(first) ? each : [])),
-  ];
+  const refused = [...REFUSED, ...casesOf(version, REFUSED_SINCE).flat()];
   let database: TestDatabase;
   beforeAll(async () => {
     await loadParser();

@@ -10,7 +10,7 @@ import { RowError } from '../../src/channels/values/row-error.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { quoteIdentifier } from '../../src/postgres/quote.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, NEWEST, since, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { casesOf, freshDatabase, NEWEST, since, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf, viewOf } from './compiled.ts';
 import { createEveryType, everyColumn } from './every-type.ts';
 
@@ -176,7 +176,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   test('what came with later versions, where the server has it', async () => {
     if ((await database.query("select to_regclass('public.t') as t")).rows[0]?.['t'] === null) await createTable();
-    const known = Object.entries(NEWER).flatMap(([first, each]) => (version >= Number(first) ? each : []));
+    const known = casesOf(version, NEWER).flat();
     for (const [index, expression] of known.entries()) {
       const name = `newer:${index}`;
       await database.query(`create view channels."${name}" as select id, ${expression} as x from public.t`);

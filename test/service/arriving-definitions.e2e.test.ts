@@ -38,7 +38,8 @@ describe.each([
       ...(nats === undefined ? {} : { SNO_NATS_URL: nats.url }),
     };
     here = await stage(SCHEMA, settings, version, {}, async (url) => {
-      gate = await CatalogGate.to(url);
+      gate = new CatalogGate(url);
+      await gate.open();
       return gate.through(url);
     });
     client = await here.client('end');

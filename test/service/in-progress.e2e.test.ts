@@ -35,6 +35,17 @@ const MANY = 2_000;
 /** A client's frames that depend on nothing but the commits. */
 const told = (client: RawClient) => client.frames.filter(({ type }) => type !== 'heartbeat' && type !== 'welcome');
 
+/** Returns a client, and a connection with a transaction that Postgres sends in progress. */
+async function begin(here: Stage) {
+  await here.query(`alter database ${here.database.name} set logical_decoding_work_mem = '64kB'`);
+  await here.service.terminate();
+  await here.service.restart();
+  const client = await here.client('room:1', 'end');
+  const one = await here.database.connect();
+  await one.query(`begin; insert into tasks select i, 1, 'task' from generate_series(1, ${MANY}) i`);
+  return { client, one };
+}
+
 describe.each(VERSIONS)('Postgres %i', (version) => {
   let here: Stage;
   let whole: ServiceProcess;
@@ -216,12 +227,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 test.each(VERSIONS)('Postgres %i: a message that a savepoint takes back does not arrive', async (version) => {
   const here = await stage(SCHEMA, { SNO_SPOOL_BYTES: '1GB' }, version);
   try {
-    await here.query(`alter database ${here.database.name} set logical_decoding_work_mem = '64kB'`);
-    await here.service.terminate();
-    await here.service.restart();
-    const client = await here.client('room:1', 'end');
-    const one = await here.database.connect();
-    await one.query(`begin; insert into tasks select i, 1, 'task' from generate_series(1, ${MANY}) i`);
+    const { client, one } = await begin(here);
     await until(async () => (await here.metric('sno_spool_bytes')) > 0, 'Postgres has sent a part');
     const before = await here.metric('sno_spool_bytes');
     await one.query(`savepoint here; select sno.publish('end', to_json(repeat('gone', 50000)))`);
@@ -246,12 +252,7 @@ test.each(VERSIONS)('Postgres %i: a message that a savepoint takes back does not
 test('if a transaction cannot be kept, Postgres sends it whole: no commit is lost, and the log has a hint', async () => {
   const here = await stage(SCHEMA, { SNO_SPOOL_BYTES: '100kB' });
   try {
-    await here.query(`alter database ${here.database.name} set logical_decoding_work_mem = '64kB'`);
-    await here.service.terminate();
-    await here.service.restart();
-    const client = await here.client('room:1', 'end');
-    const one = await here.database.connect();
-    await one.query(`begin; insert into tasks select i, 1, 'task' from generate_series(1, ${MANY}) i`);
+    const { client, one } = await begin(here);
     await until(async () => (await here.metric('sno_spool_faults_total')) === 1, 'the spool is full');
     await here.query(`insert into tasks values (900001, 1, 'between')`);
     await one.query('commit');

@@ -29,7 +29,8 @@ test('resets a client whose position lies before what another process confirmed'
       alter table notes replica identity full;
       create schema channels;
       create view channels."room:{room}" as select id, room from notes`);
-  const gate = await StartGate.listen(Number(new URL(database.url).port));
+  const gate = new StartGate(database.url);
+  await gate.open();
   ends.push(() => gate.close());
   const settings = { SNO_ACCESS: 'open', SNO_SLOT: database.name };
   const first = await startService(gate.through(database.url), settings);

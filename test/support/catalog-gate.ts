@@ -2,41 +2,19 @@
  * A TCP proxy between Snö and Postgres that can hold what the WAL stream sends after the
  * definitions of a commit, such as the end of that commit.
  */
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { PostgresGate } from './postgres-gate.ts';
 
 /** The prefix of the message that carries definitions. */
 const DEFINITIONS = 'sno.catalog\0';
 /** Bytes of a frame's kind and length. The length does not count the kind. */
 const HEADER_BYTES = 5;
 
-export class CatalogGate {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+export class CatalogGate extends PostgresGate {
   /** Called when definitions pass, if what follows them is to be held. */
   #onPassed: (() => void) | undefined;
   /** The connections that are held, with what lets them go on. */
   readonly #held = new Map<Socket, () => void>();
-
-  private constructor(port: number) {
-    this.#server = createServer((client) => this.#accept(client, connect(port, '127.0.0.1')));
-  }
-
-  /** Returns a gate to the server of a database on 127.0.0.1. */
-  static async to(databaseUrl: string): Promise<CatalogGate> {
-    const gate = new CatalogGate(Number(new URL(databaseUrl).port));
-    gate.#server.listen(0, '127.0.0.1');
-    await once(gate.#server, 'listening');
-    return gate;
-  }
-
-  /** Returns a URL to the same database through this proxy. */
-  through(url: string): string {
-    const here = new URL(url);
-    here.hostname = '127.0.0.1';
-    here.port = String((this.#server.address() as AddressInfo).port);
-    return here.href;
-  }
 
   /**
    * Holds what follows the next definitions. Resolves when they have passed. A stream must be open.
@@ -56,19 +34,7 @@ export class CatalogGate {
     for (const socket of this.#held.keys()) socket.destroy();
   }
 
-  close(): void {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-  }
-
-  #accept(client: Socket, server: Socket): void {
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
-    }
-    client.on('close', () => server.destroy());
-    server.on('close', () => client.destroy());
-    server.pipe(client);
+  protected join(client: Socket, server: Socket): void {
     client.on('data', (data) => {
       if (data.includes('START_REPLICATION')) this.#watch(client, server);
       server.write(data);

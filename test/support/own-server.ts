@@ -16,6 +16,10 @@ export const NEWEST = VERSIONS.at(-1) as Version;
 /** VERSIONS from this one on, for tests of what older ones lack: `describe.each(since(18))`. */
 export const since = (first: Version): readonly Version[] => VERSIONS.filter((version) => version >= first);
 
+/** What `version` has, out of cases by the version that they came with. */
+export const casesOf = <Case>(version: Version, byFirst: Readonly<Record<number, Case>>): readonly Case[] =>
+  Object.entries(byFirst).flatMap(([first, each]) => (version >= Number(first) ? [each] : []));
+
 /** The server that a test runs on: one from npm, or one that is installed on this machine. */
 export type ServerKind = Version | Distribution;
 /**

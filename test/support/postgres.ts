@@ -9,7 +9,17 @@ import { inject } from 'vitest';
 import { majorOf, NEWEST, type ServerKind } from './own-server.ts';
 import { until } from './wait.ts';
 
-export { majorOf, NEWEST, ownServer, SERVERS, type ServerKind, since, VERSIONS, type Version } from './own-server.ts';
+export {
+  casesOf,
+  majorOf,
+  NEWEST,
+  ownServer,
+  SERVERS,
+  type ServerKind,
+  since,
+  VERSIONS,
+  type Version,
+} from './own-server.ts';
 
 export interface TestDatabase {
   /** Connection URL of a superuser. */

@@ -16,7 +16,8 @@ describe.each(VERSIONS)('between the check of the slot and START_REPLICATION, Po
 
   beforeAll(async () => {
     database = await freshDatabase(version);
-    gate = await StartGate.listen(Number(new URL(database.url).port));
+    gate = new StartGate(database.url);
+    await gate.open();
     await prepare(database);
   });
 
