@@ -380,7 +380,8 @@ describe('a socket that does not keep up', () => {
   test('is left behind at the time limit of a snapshot, however steadily it accepts', async () => {
     const slow = ask('room:1', false, 1);
     reads[0]?.sink.begin(VISIBILITY);
-    for (let number = 0; now < 60_000; now += 5_000, number++) {
+    give(reads[0], 0, 2);
+    for (let number = 2; now < 60_000; now += 5_000, number++) {
       give(reads[0], number, 1);
       snapshots.check();
       await slow.unblock(1);
@@ -390,6 +391,22 @@ describe('a socket that does not keep up', () => {
     await settled();
     expect(slow.outcome).toBe('lagging');
   });
+});
+
+test('a read that reaches the time limit of a snapshot fails for clients that wait for the database, not for their sockets', async () => {
+  const [early, later] = [ask('room:1'), ask('room:2')];
+  const stuck = ask('room:1', false, 0);
+  for (const read of reads) read.sink.begin(VISIBILITY);
+  give(reads[0], 0, 1);
+  now += 60_000;
+  snapshots.check();
+  await settled();
+  expect([early.outcome, later.outcome]).toEqual([
+    expect.objectContaining({ code: 'try_again', message: 'reading the rows of room:1 took too long' }),
+    expect.objectContaining({ code: 'try_again', message: 'reading the rows of room:2 took too long' }),
+  ]);
+  expect([early.frames, stuck.outcome]).toEqual([[0], 'later']);
+  expect([reads.map(({ isCancelled }) => isCancelled), snapshots.runningCount]).toEqual([[true, true], 0]);
 });
 
 describe('places', () => {

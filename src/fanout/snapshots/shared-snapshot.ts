@@ -12,7 +12,7 @@
  */
 import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { Deque } from '../../deque.ts';
-import type { SnoError } from '../../errors.ts';
+import { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';
 import type { Payload } from '../../memory/payload.ts';
 import type { Encoding } from '../encoding.ts';
@@ -186,9 +186,20 @@ export class SharedSnapshot implements RowSink {
     this.#makeRoom();
   }
 
-  /** Ends all recipients: the read has taken too long. */
+  /**
+   * Ends all recipients: the read has taken too long. A recipient that has taken all that was read
+   * waits for the database, so its request fails.
+   */
   giveUp(): void {
-    for (const recipient of [...this.#recipients]) this.#remove(recipient, behind(recipient));
+    const { name } = this.channel;
+    for (const recipient of [...this.#recipients])
+      if (recipient.isBlocked) this.#remove(recipient, behind(recipient));
+      else this.#failOne(recipient, new SnoError('try_again', `reading the rows of ${name} took too long`));
+  }
+
+  #failOne(recipient: Recipient, error: SnoError): void {
+    recipient.fail(error);
+    this.#remove(recipient, 'left');
   }
 
   /**
