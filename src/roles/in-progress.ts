@@ -1,13 +1,17 @@
 /**
  * Decides whether Postgres sends large transactions while they are in progress, and owns the
- * assembler that keeps them until their commit. If they cannot be kept, Postgres keeps them for
- * RETRY_MS.
+ * assembler that keeps them until their commit.
+ *
+ * If they cannot be kept, Postgres keeps them for RETRY_MS, and until everything committed before
+ * has arrived. Otherwise a transaction that takes longer than RETRY_MS to send would be sent from
+ * its start again and again.
  */
 import { tmpdir } from 'node:os';
 import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { type AssemblerOptions, TransactionAssembler } from '../spool/assembler.ts';
+import { steadyNow } from '../steady-clock.ts';
 import type { ChangePipeline } from './change-pipeline.ts';
 
 /** Bytes in memory beyond which transactions in progress are written to files. */
@@ -15,10 +19,20 @@ const MEMORY_BYTES_MAX = 16 << 20;
 /** How long Postgres keeps transactions itself after Snö could not keep one, in ms. */
 const RETRY_MS = 600_000;
 
+/** Whether Postgres keeps transactions in progress, since Snö could not. */
+export interface SpoolPause {
+  /** Until when, on the steady clock, in ms. Undefined: there is no pause. */
+  until: number | undefined;
+}
+
 export interface InProgressOptions extends Pick<AssemblerOptions, 'isHeld' | 'hold' | 'release' | 'onBug'> {
-  readonly settings: Settings;
-  readonly metrics: Metrics;
-  readonly pipeline: ChangePipeline;
+  readonly settings: Pick<Settings, 'SNO_SPOOL_BYTES' | 'SNO_SPOOL_DIR'>;
+  readonly metrics: Pick<Metrics, 'spoolFaults'>;
+  readonly pipeline: Pick<ChangePipeline, 'readEarly' | 'started' | 'message' | 'keepalive' | 'flush'>;
+  /** Begins and ends here. It may last longer than this stream: see IngestStandby. */
+  readonly pause: SpoolPause;
+  /** Calls back when the stream has delivered everything committed before the call. */
+  readonly afterCommitted: (call: () => void) => void;
   /** Called to open the stream again. */
   readonly reopen: (why: SnoError) => void;
 }
@@ -26,7 +40,6 @@ export interface InProgressOptions extends Pick<AssemblerOptions, 'isHeld' | 'ho
 export class InProgress {
   readonly assembler: TransactionAssembler;
   readonly #options: InProgressOptions;
-  #isPossible = true;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: InProgressOptions) {
@@ -46,11 +59,13 @@ export class InProgress {
       onFault: (fault) => this.#failed(fault),
       onBug,
     });
+    this.#endPauseLater();
   }
 
   /** Whether Postgres should send transactions in progress by the next connection. */
   get isWanted(): boolean {
-    return this.#isPossible && this.#options.settings.SNO_SPOOL_BYTES > 0;
+    const { pause, settings } = this.#options;
+    return pause.until === undefined && settings.SNO_SPOOL_BYTES > 0;
   }
 
   stop(): void {
@@ -59,14 +74,26 @@ export class InProgress {
   }
 
   #failed(fault: SnoError): void {
-    const { metrics, reopen } = this.#options;
+    const { metrics, reopen, pause } = this.#options;
     metrics.spoolFaults.inc();
-    this.#isPossible = false;
-    this.#timer = setTimeout(() => {
-      this.#isPossible = true;
-      reopen(new SnoError('spool_failed', 'Snö reads large transactions in progress again'));
-    }, RETRY_MS);
-    this.#timer.unref();
+    pause.until = steadyNow() + RETRY_MS;
+    this.#endPauseLater();
     reopen(fault);
+  }
+
+  #endPauseLater(): void {
+    const { pause, afterCommitted } = this.#options;
+    clearTimeout(this.#timer);
+    if (pause.until === undefined) return;
+    const ms = Math.max(0, pause.until - steadyNow());
+    this.#timer = setTimeout(() => afterCommitted(() => this.#endPause()), ms);
+    this.#timer.unref();
+  }
+
+  #endPause(): void {
+    const { pause, reopen } = this.#options;
+    pause.until = undefined;
+    const hint = 'No action is needed.';
+    reopen(new SnoError('spool_failed', 'Snö reads large transactions in progress again', { hint }));
   }
 }

@@ -8,6 +8,7 @@ import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
+import type { SpoolPause } from './in-progress.ts';
 import type { RunningParts } from './inspect/view.ts';
 
 export interface IngestOptions {
@@ -51,6 +52,8 @@ export interface Relayed {
   readonly marginMs: number;
   /** How long Postgres may be silent before it is asked for a reply, in ms. */
   readonly quietMs: number;
+  /** Lasts longer than this ingest. */
+  readonly spoolPause: SpoolPause;
   /** Called when the connection to Postgres has ended. */
   readonly onDisconnect: (why: SnoError) => void;
 }

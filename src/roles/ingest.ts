@@ -107,6 +107,8 @@ export class IngestRole implements BacklogSource {
       settings,
       metrics: options.metrics,
       pipeline: this.#pipeline,
+      pause: relayed?.spoolPause ?? { until: undefined },
+      afterCommitted: (call) => this.#markers.expect(call),
       isHeld: () => this.#holds.isHeldBeside('commit'),
       hold: (why) => this.hold(why),
       release: (why) => this.release(why),

@@ -21,6 +21,7 @@ import type { Lsn } from '../lsn.ts';
 import { foreignStream, type Installation } from '../relay/installation.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { holderOf, removeHolder, type SlotHolder } from '../wal/slot-holder.ts';
+import type { SpoolPause } from './in-progress.ts';
 import { IngestRole } from './ingest.ts';
 import type { IngestOptions } from './ingest-options.ts';
 
@@ -88,6 +89,8 @@ export class IngestStandby {
   #logged = '';
   /** Why this process cannot publish in the stream. Undefined: it can, or another one does. */
   #refusal: SnoError | undefined;
+  /** A transaction that cannot be kept ends the term: the next one must not ask for it again. */
+  readonly #spoolPause: SpoolPause = { until: undefined };
   /** Whether the stream has been fitted to the settings of this process. */
   #isFitted = false;
 
@@ -231,6 +234,7 @@ export class IngestStandby {
         },
         marginMs: settings.SNO_NATS_SYNC_SECONDS * 1_000 + MARGIN_MS,
         quietMs: QUIET_MS,
+        spoolPause: this.#spoolPause,
         onDisconnect: over,
       },
     });
