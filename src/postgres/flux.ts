@@ -6,6 +6,7 @@
  * sessions grant rights on an object at the same time, one fails ("tuple concurrently updated").
  */
 import { setTimeout } from 'node:timers/promises';
+import { steadyNow } from '../steady-clock.ts';
 
 /** The result has holes because an object was dropped during the read. */
 export class TornRead extends Error {
@@ -16,20 +17,23 @@ const INTERNAL_ERROR = 'XX000';
 const DEADLOCK = '40P01';
 const IN_FLUX =
   /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)|tuple concurrently (updated|deleted)/;
-const ATTEMPTS = 10;
+/** After this time the error is that of a damaged catalog rather than of DDL, in ms. */
+const GIVE_UP_MS = 30_000;
 const PAUSE_MS = 50;
+const PAUSE_MS_MAX = 250;
 
 /**
- * Retries `work` if it failed for that reason. `work` must be one transaction, or several that may
- * be repeated.
+ * Retries `work` if it failed for that reason, for up to GIVE_UP_MS. A slow read meets each of a
+ * migration's many statements. `work` must be one transaction, or several that may be repeated.
  */
 export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
+  const deadline = steadyNow() + GIVE_UP_MS;
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();
     } catch (error) {
-      if (attempt === ATTEMPTS || !isInFlux(error)) throw error;
-      await setTimeout(PAUSE_MS * attempt);
+      if (!isInFlux(error) || steadyNow() >= deadline) throw error;
+      await setTimeout(Math.min(PAUSE_MS * attempt, PAUSE_MS_MAX));
     }
   }
 }

@@ -119,3 +119,13 @@ test.each([
     expect(reads).toBe(1);
   }
 });
+
+test('a read that meets the statements of a long migration goes on until it is complete', async () => {
+  let reads = 0;
+  const read = async () => {
+    reads++;
+    if (reads <= 15) throw Object.assign(new Error('could not open relation with OID 16384'), { code: 'XX000' });
+    return 'complete';
+  };
+  expect(await throughFlux(read)).toBe('complete');
+});

@@ -111,11 +111,16 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         insert into large select 1, repeat('x', 9000), 1; commit`);
       const clients = [await old(), await old(false), await here.client('end', ...channels)] as const;
       const [asking, plain, usual] = clients;
+      const arrived = async () => {
+        const end = await here.sayEnd();
+        for (const each of clients) await each.wait(end, 0, ({ data }) => data === end);
+      };
+      // the clients may have joined before the rows above had come
+      await arrived();
       const both = async (sql: string) => {
         const from = clients.map(({ frames }) => frames.length);
         await here.query(`begin; ${sql}; commit`);
-        const end = await here.sayEnd();
-        for (const each of clients) await each.wait(end, 0, ({ data }) => data === end);
+        await arrived();
         return clients.map((each, index) => each.frames.slice(from[index]).filter(({ type }) => type === 'changes'));
       };
       const [told, toldPlain, usually] = await both(`
