@@ -25,7 +25,9 @@ const { Client } = require('pg');
   await client.connect();
   await client.query('create table t (day date, at timestamp)');
   await client.query("select pg_create_logical_replication_slot('s', 'decoderbufs')");
-  for (const day of ['1970-01-02', 'infinity', '-infinity']) await client.query('insert into t values ($1, $2)', [day, day]);
+  for (const day of ['1970-01-02', 'infinity', '-infinity']) {
+    await client.query('insert into t values ($1, $2)', [day, day]);
+  }
   // In this mode the plugin writes as text what it otherwise puts into its message.
   const sql = "select data from pg_logical_slot_peek_changes('s', null, null, 'debug-mode', '1')";
   const { rows } = await client.query(sql);

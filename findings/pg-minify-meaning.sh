@@ -5,9 +5,9 @@
 # line. Texts in $$ are not supported, it says.
 #
 # Seen: two kinds of statement change their meaning, without an error.
-# - Each line of a text loses the blanks around it. So an INSERT stores YAML, Python or Markdown without its indentation.
-# - With `compress`, `5 - -3` becomes `5--3`. The rest of the line is a comment then, and since the script is one line by
-#   now, that is the rest of the script.
+# - Each line of a text loses the blanks around it. So an INSERT stores YAML, Python or Markdown without indentation.
+# - With `compress`, `5 - -3` becomes `5--3`, the beginning of a comment. The script is one line by then, so that all
+#   that follows is in the comment.
 # A way around: no minifying for scripts with such texts, and parentheses around negative numbers.
 set -euo pipefail
 . "$(dirname "$0")/support/folder.sh"

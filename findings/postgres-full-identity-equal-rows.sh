@@ -5,8 +5,8 @@
 # reaches the row that has the old row's values.
 #
 # Seen: it reaches the first row whose values are equal by the `=` of their types. 1.0 equals 1.00, and '1 day' equals
-# '24 hours'. So an UPDATE of the row with 1.00 may replace the one with 1.0, and the tables differ from then on, without
-# an error or a conflict in the log. A way around: a primary key.
+# '24 hours'. So an UPDATE of the row with 1.00 may replace the one with 1.0, and the tables differ from then on,
+# without an error. A way around: a primary key.
 set -euo pipefail
 . "$(dirname "$0")/support/folder.sh"
 install_packages pg@8.23.1
