@@ -22,6 +22,8 @@ export interface LastPlace {
     | {
         readonly head: HeadState;
         readonly definitions: ServedDefinitions;
+        /** The sequence of the newest state, at which a process can join. */
+        readonly state: number;
         /** How its publisher cut large commits into parts; see `cutOf`. */
         readonly cut: number;
         /** Commits that a snapshot may not see yet. */
@@ -67,7 +69,7 @@ export async function lastPlace(
     if (whole !== undefined) readSteps(whole.steps, collector);
   }
   const continued = collector.result;
-  return { newest, ownership, continued: continued === undefined ? undefined : { ...continued, cut } };
+  return { newest, ownership, continued: continued === undefined ? undefined : { ...continued, state, cut } };
 }
 
 class Collector implements StepReceiver {
@@ -75,7 +77,7 @@ class Collector implements StepReceiver {
   #definitions: ServedDefinitions | undefined;
   readonly #recent = new EvictedCommits(Date.now);
 
-  get result(): Omit<NonNullable<LastPlace['continued']>, 'cut'> | undefined {
+  get result(): Omit<NonNullable<LastPlace['continued']>, 'state' | 'cut'> | undefined {
     const [head, definitions] = [this.#head, this.#definitions];
     return head === undefined || definitions === undefined
       ? undefined

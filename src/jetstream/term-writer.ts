@@ -35,6 +35,8 @@ export interface TermWriterOptions {
   readonly state: () => Omit<Beginning, 'reason' | 'oldest' | 'evicted'>;
   /** Commits that a snapshot of a new follower may not see yet. */
   readonly recent: readonly EvictedCommit[];
+  /** The sequence of the newest state of earlier terms. 0: none leads here. */
+  readonly joinableAt: number;
   /** How often a state is published: at most this much of the stream lies between two. */
   readonly stateEveryBytes: number;
   readonly stateEveryMs: number;
@@ -51,8 +53,8 @@ export class TermWriter {
   /** The sequence of the next message. */
   #next: number;
   #number = 0;
-  /** Sequence of the newest state. 0: none yet. */
-  #state = 0;
+  /** Sequence of the newest state, of this term or an earlier one. 0: none. */
+  #state: number;
   #stateAt = 0;
   #bytesSinceState = 0;
   #isStateDue = true;
@@ -68,6 +70,7 @@ export class TermWriter {
     this.#options = options;
     this.#steps = new StepWriter(options.head);
     this.#recent.replace(options.recent);
+    this.#state = options.joinableAt;
     this.#next = after + 1;
     this.#bytesMax = bytesMax;
     this.#push = push;

@@ -8,6 +8,7 @@ import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
+import type { Impasse } from '../wal/undecodable/impasse.ts';
 import type { SpoolPause } from './in-progress.ts';
 import type { RunningParts } from './inspect/view.ts';
 
@@ -52,8 +53,9 @@ export interface Relayed {
   readonly marginMs: number;
   /** How long Postgres may be silent before it is asked for a reply, in ms. */
   readonly quietMs: number;
-  /** Lasts longer than this ingest. */
+  /** Last longer than this ingest. */
   readonly spoolPause: SpoolPause;
+  readonly impasse: Impasse;
   /** Called when the connection to Postgres has ended. */
   readonly onDisconnect: (why: SnoError) => void;
 }

@@ -7,6 +7,7 @@ import { steadyNow } from '../steady-clock.ts';
 import type { Progress } from '../wal/slot.ts';
 import type { Acknowledger } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
+import { Impasse } from '../wal/undecodable/impasse.ts';
 import type { InProgress } from './in-progress.ts';
 import type { IngestOptions } from './ingest-options.ts';
 
@@ -35,7 +36,7 @@ export function createSlotStream(options: IngestOptions, parts: StreamParts): Re
     tcpUserTimeoutMs: settings.SNO_TCP_USER_TIMEOUT_SECONDS * 1_000,
     slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
     onGivenUp: () => metrics.slotGivenUp.inc(),
-    undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
+    impasse: relayed?.impasse ?? new Impasse(settings.SNO_UNDECODABLE_SECONDS * 1_000),
     onUndecodable: () => metrics.undecodable.inc(),
     slotInUseTimeoutMs: relayed === undefined ? settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS : 0,
     ...(relayed === undefined ? {} : { progress: progressOf(relayed.continued?.place), quietMs: relayed.quietMs }),

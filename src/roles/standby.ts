@@ -21,6 +21,7 @@ import type { Lsn } from '../lsn.ts';
 import { foreignStream, type Installation } from '../relay/installation.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { holderOf, removeHolder, type SlotHolder } from '../wal/slot-holder.ts';
+import { Impasse } from '../wal/undecodable/impasse.ts';
 import type { SpoolPause } from './in-progress.ts';
 import { IngestRole } from './ingest.ts';
 import type { IngestOptions } from './ingest-options.ts';
@@ -89,13 +90,18 @@ export class IngestStandby {
   #logged = '';
   /** Why this process cannot publish in the stream. Undefined: it can, or another one does. */
   #refusal: SnoError | undefined;
-  /** A transaction that cannot be kept ends the term: the next one must not ask for it again. */
+  /**
+   * What the stream from Postgres could not pass ends the term: the next one must not fail there
+   * again.
+   */
   readonly #spoolPause: SpoolPause = { until: undefined };
+  readonly #impasse: Impasse;
   /** Whether the stream has been fitted to the settings of this process. */
   #isFitted = false;
 
   constructor(options: IngestStandbyOptions) {
     this.#options = options;
+    this.#impasse = new Impasse(options.settings.SNO_UNDECODABLE_SECONDS * 1_000);
     options.metrics.observe({
       ingesting: () => Number(this.#ingest !== undefined),
       relayWaitingBytes: () => this.#publisher?.waitingBytes,
@@ -235,6 +241,7 @@ export class IngestStandby {
         marginMs: settings.SNO_NATS_SYNC_SECONDS * 1_000 + MARGIN_MS,
         quietMs: QUIET_MS,
         spoolPause: this.#spoolPause,
+        impasse: this.#impasse,
         onDisconnect: over,
       },
     });
@@ -247,6 +254,7 @@ export class IngestStandby {
       state: () => ({ definitions: ingest.definitions.served, isKnown: ingest.definitions.known === undefined }),
       last: newest,
       recent: continued?.recent ?? [],
+      joinableAt: continued?.state ?? 0,
       stateEveryBytes: Math.min(STATE_EVERY_BYTES, settings.SNO_NATS_MAX_BYTES / 8),
       stateEveryMs: Math.min(STATE_EVERY_MS, settings.SNO_NATS_MAX_AGE_SECONDS * 250),
       now: steadyNow,

@@ -18,7 +18,8 @@ import { connectionOf, type ReplicationConnection, ReplicationService } from './
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
 import { ReadThrottle } from './throttle.ts';
-import { Impasse } from './undecodable/impasse.ts';
+import type { Impasse } from './undecodable/impasse.ts';
+import { positionOf } from './undecodable/server-error.ts';
 import { isDecoding, leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
 
 export interface StreamOptions {
@@ -43,11 +44,8 @@ export interface StreamOptions {
   readonly slotWalBytesMax?: number | undefined;
   /** Called when a slot was given up for its WAL. */
   readonly onGivenUp?: (heldBytes: number) => void;
-  /**
-   * How long Postgres may fail to decode one position before it is given up and a new history
-   * begins, in ms. 0: for ever.
-   */
-  readonly undecodableMs: number;
+  /** Positions that Postgres fails to decode. Given up, they begin a new history. */
+  readonly impasse: Impasse;
   /** Whether the next connection sends large transactions while they are in progress. */
   readonly inProgress?: () => boolean;
   /** Whether a transaction in progress is being received. */
@@ -90,9 +88,6 @@ export class ReplicationStream implements WalSource {
   #throttle: ReadThrottle | undefined;
   #progress: Progress | undefined;
   #isStopped = false;
-  readonly #impasse: Impasse;
-  /** Why the slot's next changes are given up. */
-  #givenUp: string | undefined;
   #wake: (() => void) | undefined;
   /** Ends the current connection. */
   #fail: (error: unknown) => void = () => undefined;
@@ -102,7 +97,6 @@ export class ReplicationStream implements WalSource {
     this.#options = options;
     this.#progress = options.progress;
     const { handler, backlogBytesMax } = options;
-    this.#impasse = new Impasse(options.undecodableMs);
     this.#intake = new Intake({ handler, backlogBytesMax, onBug: (error) => this.#giveUp(error) });
   }
 
@@ -216,7 +210,7 @@ export class ReplicationStream implements WalSource {
   async #streamOnce(onStreaming: () => void): Promise<never> {
     const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp, tcpUserTimeoutMs } =
       this.#options;
-    const { handler, acknowledger, now, logger } = this.#options;
+    const { handler, acknowledger, impasse, now, logger } = this.#options;
     const client = createReplicationClient(url, 'replication');
     this.#client = client;
     let fail: (error: unknown) => void = () => undefined;
@@ -249,13 +243,13 @@ export class ReplicationStream implements WalSource {
         {
           slot,
           lockTimeoutMs: slotLockTimeoutMs,
-          givenUp: this.#givenUp,
+          givenUp: impasse.givenUp(this.#readTo),
           walBytesMax: slotWalBytesMax,
           ...(onGivenUp === undefined ? {} : { onGivenUp }),
         },
         this.#progressNow(),
       );
-      this.#givenUp = undefined;
+      impasse.passed();
       const walsender = await meetWalsender(client, tcpUserTimeoutMs);
       await output.prepare(client);
       const { pid, walSenderTimeoutMs } = walsender;
@@ -322,15 +316,20 @@ export class ReplicationStream implements WalSource {
 
   /** Returns why the stream has ended, and records what must be given up because of it. */
   #endFault(error: unknown): SnoError {
-    const { slot, acknowledger, onUndecodable, now } = this.#options;
-    const head = acknowledger.written();
-    const fault = endFault(error, slot, this.#intake.tables, formatLsn(head));
-    if (isPublicationMissing(error)) this.#givenUp = 'the publication did not exist when the next WAL was written';
+    const { slot, impasse, onUndecodable, now } = this.#options;
+    const readTo = this.#readTo;
+    const fault = endFault(error, slot, this.#intake.tables, formatLsn(readTo.head));
+    if (isPublicationMissing(error))
+      impasse.giveUp(readTo, 'the publication did not exist when the next WAL was written');
     if (fault.code === 'wal_undecodable') {
       onUndecodable();
-      if (this.#impasse.failed(head, now())) this.#givenUp = `Snö could not read on: ${fault.message}`;
+      impasse.failed(positionOf(error), readTo, `Snö could not read on: ${fault.message}`, now());
     }
     return fault;
+  }
+
+  get #readTo() {
+    return { epoch: this.#progress?.epoch, head: this.#options.acknowledger.written() };
   }
 
   #progressNow(): Progress | undefined {

@@ -161,6 +161,7 @@ class Ingest {
       state: () => ({ definitions: DEFINITIONS, isKnown: true }),
       last: newest,
       recent: [],
+      joinableAt: continued?.state ?? 0,
       stateEveryBytes: 2_000,
       stateEveryMs: 60_000,
       now: () => performance.now(),

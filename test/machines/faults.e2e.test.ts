@@ -6,9 +6,11 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { restreamed, type Stage, stage } from '../service/stage.ts';
 import { type NatsServer, startNats } from '../support/nats/server.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
 
 const SCHEMA = `
   create table notes (id int primary key);
+  create table filtered (id int primary key);
   create schema channels;
   create view channels.notes as select id from notes;
 `;
@@ -48,4 +50,17 @@ test.each([1, 2])('a transaction that cannot be kept arrives; machines: %i', asy
   await client.wait(text, 0, ({ data }) => data === text);
   const ids = client.of('notes').flatMap(({ events = [] }) => events.map(({ key }) => key?.['id']));
   expect(ids).toEqual(Array.from({ length: MANY }, (_, index) => index + 1));
+});
+
+test.each([1, 2])('a commit is given up that Postgres cannot decode to its end; machines: %i', async (machines) => {
+  await start(machines, { SNO_UNDECODABLE_SECONDS: '1' });
+  await here.query('alter publication sno add table filtered where (10 / id > 0)');
+  const client = await here.client('notes');
+  // So many rows arrive first that the stream counts as started.
+  await here.query('insert into notes select i from generate_series(1, 200000) i; insert into filtered values (0)');
+  await client.wait('the reset', 0, ({ type, reason }) => type === 'reset' && reason === 'slot_lost');
+  await until(async () => (await client.subscribe('notes')).type === 'subscribed', 'it is subscribed');
+  const from = client.frames.length;
+  await here.query('insert into notes values (0)');
+  await client.wait('the next commit', from, ({ events }) => events !== undefined);
 });

@@ -14,6 +14,7 @@ import { createPool } from '../../src/postgres/connect.ts';
 import type { Acknowledger, StreamStart, WalHandler } from '../../src/wal/source.ts';
 
 import { ReplicationStream, type StreamOptions } from '../../src/wal/stream.ts';
+import { Impasse } from '../../src/wal/undecodable/impasse.ts';
 import { install } from '../support/install.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -152,7 +153,7 @@ export function streamOf(database: TestDatabase, options: Partial<StreamOptions>
     slotLockTimeoutMs: 10_000,
     tcpUserTimeoutMs: 30_000,
     slotInUseTimeoutMs: 0,
-    undecodableMs: 0,
+    impasse: new Impasse(0),
     onUndecodable: () => {
       consumer.undecodable++;
     },

@@ -5,6 +5,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { StreamOptions } from '../../src/wal/stream.ts';
+import { Impasse } from '../../src/wal/undecodable/impasse.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 import { type Consumer, dropSlots, insert, prepare, streamOf } from './consumer.ts';
@@ -54,7 +55,7 @@ describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version
   });
 
   test('is retried for ever if the setting says so, and nothing after it is handled', async () => {
-    const { consumer } = await follow({ undecodableMs: 0 });
+    const { consumer } = await follow({ impasse: new Impasse(0) });
     await database.query('insert into filtered values (0)');
     await insert(database, 1);
     await until(() => consumer.undecodable >= 5, 'it has failed several times');
@@ -69,7 +70,7 @@ describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version
   });
 
   test('is given up in the end: the stream continues after it with a new history, and logs why', async () => {
-    const { consumer } = await follow({ undecodableMs: 1 });
+    const { consumer } = await follow({ impasse: new Impasse(1) });
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
     await database.query('insert into filtered values (0)');
@@ -84,7 +85,7 @@ describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version
   });
 
   test('needs no new slot: an open transaction does not block the way past it', async () => {
-    const { consumer } = await follow({ undecodableMs: 1, slotLockTimeoutMs: 60_000 });
+    const { consumer } = await follow({ impasse: new Impasse(1), slotLockTimeoutMs: 60_000 });
     const writer = await database.connect();
     await writer.query('begin; insert into t values (7)');
     await database.query('insert into filtered values (0)');
@@ -97,7 +98,7 @@ describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version
     const first = await follow();
     await first.stream.stop();
     await database.query('insert into filtered values (0)');
-    const { consumer } = await follow({ undecodableMs: 1 });
+    const { consumer } = await follow({ impasse: new Impasse(1) });
     await until(() => consumer.starts.length > 0 && lines(consumer).length >= 3, 'it was given up');
     await until(async () => {
       await insert(database, consumer.starts.length * 1_000 + Math.floor(Math.random() * 1_000_000));

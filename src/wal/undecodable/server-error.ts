@@ -4,6 +4,7 @@
  * but no table. The tables described before narrow it down.
  */
 import { SnoError } from '../../errors.ts';
+import { type Lsn, parseLsn } from '../../lsn.ts';
 import type { DescribedTables } from './described-tables.ts';
 
 interface ServerError {
@@ -44,7 +45,7 @@ export function isServerError(error: unknown): error is ServerError {
 /** `head`: everything before it was read. */
 export function undecodable(error: ServerError, tables: DescribedTables, head: string): SnoError {
   const { code = '', message } = error;
-  const at = positionOf(error) ?? `after ${head}`;
+  const at = positionText(error) ?? `after ${head}`;
   const hint = HINTS.find(([states]) => states.test(code))?.[1];
   return new SnoError('wal_undecodable', `Postgres cannot decode the WAL at ${at}, ${tables}: ${message} (${code})`, {
     cause: error,
@@ -52,10 +53,15 @@ export function undecodable(error: ServerError, tables: DescribedTables, head: s
   });
 }
 
+/** Where Postgres failed to decode. Undefined: the error does not say. */
+export function positionOf(error: unknown): Lsn | undefined {
+  return parseLsn(positionText(error as ServerError) ?? '');
+}
+
 /**
  * `slot "sno", output plugin "pgoutput", in the change callback, associated LSN 0/16B3748`, in any
  * language.
  */
-function positionOf({ where = '' }: ServerError): string | undefined {
+function positionText({ where = '' }: { readonly where?: string }): string | undefined {
   return / ([0-9A-F]{1,8}\/[0-9A-F]{1,8})\s*$/m.exec(where)?.[1];
 }
