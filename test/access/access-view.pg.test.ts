@@ -271,7 +271,9 @@ test('while the database is away, checks are told to try again; afterwards they 
   const resolved = await channel('project:{project_id}', '42');
   try {
     await client.query(`alter database ${name} allow_connections false`);
-    await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sno access'`);
+    await client.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sno access' and datname = '${name}'`,
+    );
     expect((await access.check(resolved, { sub: 'u1' }))?.code).toBe('try_again');
     expect((await access.check(resolved, { sub: 'u1' }))?.code).toBe('try_again');
     await client.query(`alter database ${name} allow_connections true`);

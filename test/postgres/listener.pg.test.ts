@@ -56,7 +56,9 @@ test('a listener that is stopped while it connects again leaves neither a connec
   await timers.during(() => listener.start());
   expect(await sessions()).toBe(1);
   expect(timers.running()).toBeGreaterThan(0);
-  await database.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sno notify'`);
+  await database.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sno notify' and datname = current_database()`,
+  );
   // the next connection is on its way, or there already
   await listener.stop();
   await nothingLeft();

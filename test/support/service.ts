@@ -19,6 +19,11 @@ export const SECRET = 'a secret of the tests, thirty-two bytes';
  * overrides them.
  */
 const SETTINGS = settingsOf(process.env['SERVICE_SETTINGS']);
+/**
+ * How long a start may take before it waits for the slot, in ms: longer than other waits, on a busy
+ * machine.
+ */
+const START_MS = 120_000;
 
 export interface ServiceProcess {
   readonly port: number;
@@ -149,7 +154,7 @@ export async function startService(
       const isServing = serving(next, log);
       const isWaiting = () => log.slice(logged).some(({ code, level }) => code === 'slot_in_use' && level === 'info');
       try {
-        await Promise.race([isServing, until(isWaiting, 'the new one waits for the slot')]);
+        await Promise.race([isServing, until(isWaiting, 'the new one waits for the slot', START_MS)]);
       } catch (error) {
         await end(next, 'SIGKILL');
         throw error;
