@@ -6,9 +6,9 @@
 # and the server sends it again after the reconnect.
 #
 # Seen: the `id` line counts at once. If the connection ends between it and the blank line, the client asks for what
-# follows the event that it never handed over, and the event is lost. Servers that put the id behind the data, or send
-# the id of an event with the next one, lose nothing. Besides, `onmessage` is called for a block without data, such as
-# a comment that keeps the connection open.
+# follows the event that it never handed over, and the event is lost. Servers that send the id behind the event's blank
+# line lose nothing. Besides, `onmessage` is called for a block without data, such as a comment that keeps the connection
+# open.
 set -euo pipefail
 . "$(dirname "$0")/support/folder.sh"
 install_packages @microsoft/fetch-event-source@2.0.1 eventsource@4.1.1

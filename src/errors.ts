@@ -457,8 +457,8 @@ export const ERRORS = {
   parameters_invalid: {
     audience: 'client',
     cause:
-      'The URL of an event stream names no channel, or its `snapshot`, `old` or `presence` has an unknown value (HTTP 400).',
-    hint: 'Use GET /v1/events?channel=project:42&snapshot=true, with each channel name percent-encoded. `old` is `true` or `false`, `presence` is `watch`.',
+      'The URL of an event stream names no channel, or its `snapshot`, `old`, `presence` or `ids` has an unknown value (HTTP 400).',
+    hint: 'Use GET /v1/events?channel=project:42&snapshot=true, with each channel name percent-encoded. `old` is `true` or `false`, `presence` is `watch`, `ids` is `with` or `after`.',
   },
   pusher_request_invalid: {
     audience: 'client',

@@ -12,7 +12,7 @@
  * The limit is a sequence: nothing after it may be written before an access check is answered.
  */
 import type { Entry } from '../commit/entry.ts';
-import { markOf } from './encoding.ts';
+import { tailOf } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
@@ -101,9 +101,9 @@ export class CatchUp {
       const next = subscription.next();
       if (!isExcluded) {
         const following = next !== undefined && next.sequence <= until ? next : second;
-        const mark = markOf(encoding, entry, following);
-        if (mark !== undefined) outbox.write(mark);
         outbox.write(encoding.entry(entry));
+        const tail = tailOf(encoding, entry, following);
+        if (tail !== undefined) outbox.write(tail);
         count++;
       }
       entry = outbox.takesMore ? next : undefined;

@@ -1,6 +1,6 @@
 /** The connections of one encoding share bytes: what is sent to several of them is made once. */
 import type { Entry } from '../commit/entry.ts';
-import { type Encoding, markOf } from './encoding.ts';
+import { type Encoding, tailOf } from './encoding.ts';
 import { Segments } from './segments.ts';
 
 /**
@@ -85,8 +85,6 @@ export class EncodingGroup {
     for (let index = 0; index < entries.length; index++) {
       const entry = entries[index] as Entry;
       const { encoding } = groups?.[index] ?? this;
-      const mark = markOf(encoding, entry, entries[index + 1]);
-      if (mark !== undefined) small.push(mark);
       const bytes = encoding.entry(entry);
       if (bytes.length <= JOINED_BYTES_MAX) {
         small.push(bytes);
@@ -94,6 +92,8 @@ export class EncodingGroup {
         join();
         pieces.push(bytes);
       }
+      const tail = tailOf(encoding, entry, entries[index + 1]);
+      if (tail !== undefined) small.push(tail);
     }
     join();
     return pieces;

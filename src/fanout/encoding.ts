@@ -14,24 +14,27 @@ import type { ServerFrame } from '../protocol.ts';
 export type UnstoredType = 'message' | 'presence';
 
 /**
- * Each method returns whole frames, or whole units of another protocol. They are shared, and must
- * not be changed afterwards. An empty buffer: the protocol sends nothing.
+ * Each method returns whole frames, or whole units of another protocol. An encoding with `tail`
+ * leaves the end of entries to it. The bytes are shared, and must not be changed afterwards. An
+ * empty buffer: the protocol sends nothing.
  */
 export interface Encoding {
   /** Encodes `changes` or a `message`. Encodings that do work here keep it with EncodedForms. */
   entry(entry: Entry): Buffer;
   /**
-   * Returns the bytes to send directly before an entry, such as an id. Undefined: none.
-   * `endsCommit`: no later entry of the same commit goes to this connection.
+   * Returns the bytes to send directly after an entry, such as its id. Undefined: none. They may
+   * differ by connection, so that all connections share the entry's own bytes. Called in the order
+   * of the entries, and again for an entry that did not fit. `endsCommit`: no later entry of the
+   * same commit goes to this connection.
    */
-  mark?(entry: Entry, endsCommit: boolean): Buffer | undefined;
+  tail?(entry: Entry, endsCommit: boolean): Buffer | undefined;
   /** Set if the encoding belongs to one connection: its results are not kept for others. */
   readonly isPrivate?: boolean;
   /** Encodes a piece of a snapshot. A promise: it is made on another thread. */
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer>;
   /**
    * Encodes a payload that no entry holds: a `message` of a client, `presence`, or `changes` that
-   * were made for this encoding.
+   * were made for this encoding from an entry. A tail follows only these.
    */
   unstored(type: UnstoredType | 'changes', payload: Payload): Buffer;
   /** Encodes all other frames, such as `subscribed`, `reset` and `heartbeat`. */
@@ -47,7 +50,7 @@ function endsCommit(entry: Entry, next: Entry | undefined): boolean {
   return next === undefined || next.lsn !== entry.lsn || next.xid !== entry.xid || entry.xid === 0;
 }
 
-/** Calls `mark`. `next`: the entry that follows on the connection. */
-export function markOf(encoding: Pick<Encoding, 'mark'>, entry: Entry, next: Entry | undefined): Buffer | undefined {
-  return encoding.mark?.(entry, endsCommit(entry, next));
+/** Calls `tail`. `next`: the entry that follows on the connection. Undefined: there is no tail. */
+export function tailOf(encoding: Pick<Encoding, 'tail'>, entry: Entry, next: Entry | undefined): Buffer | undefined {
+  return encoding.tail?.(entry, endsCommit(entry, next));
 }

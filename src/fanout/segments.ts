@@ -4,12 +4,12 @@
  * buffers. The bytes are joined once, and each socket is written to once for many events.
  */
 import type { ChannelLog } from '../journal/journal.ts';
-import { type Encoding, markOf } from './encoding.ts';
+import { type Encoding, tailOf } from './encoding.ts';
 
 /** Maximum bytes of segments kept for later clients at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
-type EntryEncoding = Pick<Encoding, 'entry' | 'mark' | 'isPrivate'>;
+type EntryEncoding = Pick<Encoding, 'entry' | 'tail' | 'isPrivate'>;
 
 export interface Segment {
   /** One buffer, or what an encoding makes of a single entry. */
@@ -58,12 +58,12 @@ export class Segments {
     for (let index = from; ; index++) {
       const entry = log.at(index);
       if (entry === undefined) break;
-      const mark = markOf(this.#encoding, entry, log.at(index + 1));
       const piece = this.#encoding.entry(entry);
-      const pieceBytes = piece.length + (mark?.length ?? 0);
+      const tail = tailOf(this.#encoding, entry, log.at(index + 1));
+      const pieceBytes = piece.length + (tail?.length ?? 0);
       if (count > 0 && bytes + pieceBytes > bytesMax) break;
-      if (mark !== undefined) pieces.push(mark);
       pieces.push(piece);
+      if (tail !== undefined) pieces.push(tail);
       bytes += pieceBytes;
       count++;
       sequence = entry.sequence;

@@ -31,6 +31,10 @@ export class WithOldValues implements Encoding {
     return made;
   }
 
+  tail(entry: Entry, endsCommit: boolean): Buffer | undefined {
+    return this.#form.tail?.(entry, endsCommit);
+  }
+
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer> {
     return this.#form.snapshot(payload, channel);
   }

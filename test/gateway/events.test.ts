@@ -38,7 +38,8 @@ describe('a request that can never succeed ends an EventSource by its status', (
     expect(await status('channel=room:1&snapshot=yes')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&old=1')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&presence=true')).toEqual([400, 'parameters_invalid']);
-    for (const name of ['snapshot', 'old', 'presence'])
+    expect(await status('channel=room:1&ids=before')).toEqual([400, 'parameters_invalid']);
+    for (const name of ['snapshot', 'old', 'presence', 'ids'])
       expect(ERRORS.parameters_invalid.cause, 'the answer').toContain(`\`${name}\``);
     expect(await status('channel=room:1&token=abc')).toEqual([400, 'token_in_url']);
     expect(await status('channel=a&channel=b&channel=c&channel=d')).toEqual([400, 'too_many_subscriptions']);

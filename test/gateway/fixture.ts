@@ -29,7 +29,7 @@ import { PeerSwitch } from '../../src/peers/peer-switch.ts';
 import { Peers } from '../../src/peers/peers.ts';
 import { SignOuts } from '../../src/peers/sign-outs.ts';
 import { SubscriptionCounts } from '../../src/peers/subscription-counts.ts';
-import { formatPosition } from '../../src/position.ts';
+import { formatPosition, type Position } from '../../src/position.ts';
 import type { Publication } from '../../src/postgres/publisher.ts';
 import { Presence } from '../../src/presence/presence.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
@@ -223,11 +223,18 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     },
   });
   let sequence = 0;
+  let frontier: Position = { lsn: 100, index: 1 };
+  /** Where the next commit ends. LSNs of whole commits are multiples of 8. */
+  const nextLsn = () => frontier.lsn - (frontier.lsn % 8) + 8;
   if (connected) {
     hub.follow({
       epoch: EPOCH,
-      frontier: { lsn: 100, index: 1 },
-      headText: POSITION,
+      get frontier() {
+        return frontier;
+      },
+      get headText() {
+        return formatPosition(EPOCH, frontier.lsn, frontier.index);
+      },
       openXid: 0,
       isOpen: () => false,
       get wholeSequence() {
@@ -302,7 +309,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     },
     openClients: () => clients.filter(({ socket }) => socket.readyState === WebSocket.OPEN).length,
     publish(channel, data) {
-      const position = { lsn: 101 + sequence, index: 1 };
+      const position = { lsn: nextLsn(), index: 1 };
       const payload = payloadOf(
         JSON.stringify({
           type: 'message',
@@ -313,6 +320,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
         }),
       );
       sequence++;
+      frontier = position;
       hub.append({
         part: 0,
         firstSequence: sequence,
@@ -329,7 +337,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
         pattern: 'room:{id}',
         kind: 'recheck',
         xid: 1,
-        lsn: 101 + sequence,
+        lsn: nextLsn(),
         index: 1,
         ...(claim === undefined ? {} : { claim }),
       } as const;

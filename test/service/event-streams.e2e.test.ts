@@ -272,7 +272,7 @@ describe('clients as they are', () => {
     try {
       await until(() => output.includes('event: subscribed'), 'subscribed');
       await insert('r5', 'hello');
-      await until(() => /^id: \S+\nevent: changes\ndata: .*"body":"hello"/m.test(output), 'the commit');
+      await until(() => /^event: changes\ndata: .*"body":"hello".*\nid: \S+\n\n/m.test(output), 'the commit');
     } finally {
       curl.kill('SIGKILL');
     }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
+import { type Block, EventParser } from './event-parser.ts';
 import { until } from './wait.ts';
 
 export interface StreamEvent {
@@ -37,22 +38,18 @@ interface OpenOptions {
 export class EventClient {
   readonly response: IncomingMessage;
   readonly events: StreamEvent[] = [];
-  /** The last event id, as EventSource keeps it. The caller passes it on to the next connection. */
-  lastEventId: string;
-  retry: number | undefined;
-  comments = 0;
   isEnded = false;
   readonly #onBlock: OpenOptions['onBlock'];
-  #rest = '';
+  readonly #parser: EventParser;
 
   private constructor(response: IncomingMessage, lastEventId: string, onBlock: OpenOptions['onBlock']) {
     this.response = response;
-    this.lastEventId = lastEventId;
     this.#onBlock = onBlock;
+    this.#parser = new EventParser('with its event', lastEventId, (block) => this.#dispatch(block));
     response.setEncoding('utf8');
     response.on('error', () => undefined);
     response.on('close', () => (this.isEnded = true));
-    response.on('data', (chunk: string) => this.#read(chunk));
+    response.on('data', (chunk: string) => this.#parser.read(chunk));
   }
 
   /** Throws if the answer is not an event stream. */
@@ -60,6 +57,20 @@ export class EventClient {
     const response = await ask(url, options);
     if (response.statusCode !== 200) throw new Error(`${response.statusCode}: ${await text(response)}`);
     return new EventClient(response, options.headers?.['last-event-id'] ?? '', options.onBlock);
+  }
+
+  /** The last event id, as EventSource keeps it. The caller passes it on to the next connection. */
+  get lastEventId(): string {
+    return this.#parser.lastEventId;
+  }
+
+  /** How long EventSource would wait before it reconnects, in ms. */
+  get retry(): number | undefined {
+    return this.#parser.retry;
+  }
+
+  get comments(): number {
+    return this.#parser.comments;
   }
 
   of(channel: string): readonly StreamEvent[] {
@@ -78,27 +89,10 @@ export class EventClient {
     this.response.destroy();
   }
 
-  #read(chunk: string): void {
-    const blocks = (this.#rest + chunk).split('\n\n');
-    this.#rest = blocks.pop() as string;
-    for (const block of blocks) this.#dispatch(block.split('\n'));
-  }
-
-  #dispatch(lines: readonly string[]): void {
-    const data: string[] = [];
-    let type = 'message';
-    for (const line of lines) {
-      const [field, value] = [line.split(':', 1)[0], line.slice(line.indexOf(':') + 1).replace(/^ /, '')];
-      if (field === '') this.comments++;
-      else if (field === 'data') data.push(value);
-      else if (field === 'event') type = value;
-      else if (field === 'id') this.lastEventId = value;
-      else if (field === 'retry') this.retry = Number(value);
-      else throw new Error(`a line that is not a field: ${line.slice(0, 200)}`);
-    }
+  #dispatch({ type, data }: Block): void {
     let event: StreamEvent | undefined;
-    if (data.length > 0) {
-      event = JSON.parse(data.join('\n')) as StreamEvent;
+    if (data !== undefined) {
+      event = JSON.parse(data) as StreamEvent;
       if (event.type !== type) throw new Error(`${type} has data of ${event.type}`);
       this.events.push(event);
     }

@@ -1,5 +1,6 @@
 /** The parameters of a request for an event stream. */
 import type { IncomingMessage } from 'node:http';
+import type { IdPlace } from './encoding.ts';
 
 export interface StreamQuery {
   /** At least one, each once. */
@@ -10,6 +11,8 @@ export interface StreamQuery {
   readonly old: boolean;
   /** Whether the members are watched. */
   readonly presence: boolean;
+  /** Where the ids of events stand. */
+  readonly ids: IdPlace;
   /** Where to resume, as the client sent it: not validated. */
   readonly since: string | undefined;
 }
@@ -22,7 +25,9 @@ export function readQuery({ url = '', headers }: Pick<IncomingMessage, 'url' | '
   const presence = parameters.get('presence');
   if (channels.length === 0 || ![snapshot, old].every((value) => /^(true|false)$/.test(value))) return undefined;
   if (presence !== null && presence !== 'watch') return undefined;
+  const ids = parameters.get('ids') ?? 'with';
+  if (ids !== 'with' && ids !== 'after') return undefined;
   // A client that reconnects sends the URL with the `since` of its start, and a newer id.
   const since = String(headers['last-event-id'] ?? '') || parameters.get('since') || undefined;
-  return { channels, snapshot: snapshot === 'true', old: old === 'true', presence: presence === 'watch', since };
+  return { channels, snapshot: snapshot === 'true', old: old === 'true', presence: presence === 'watch', ids, since };
 }

@@ -12,7 +12,7 @@ import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position, parsePosition } from '../../position.ts';
 import type { ServerFrame } from '../../protocol.ts';
-import { eventOf, idLine, idOnly, isMessage } from './encoding.ts';
+import { BLANK_LINE, eventOf, type IdPlace, idOnly, idTail, isMessage } from './encoding.ts';
 import type { StreamIds, StreamState } from './stream-id.ts';
 
 /** Maximum channels that an id names as ahead. Events beyond have no id until the commit's end. */
@@ -23,6 +23,7 @@ export class StreamEncoding implements Encoding {
   readonly #plain: Encoding;
   readonly #ids: StreamIds;
   readonly #epoch: () => string;
+  readonly #place: IdPlace;
   #absent: ReadonlySet<string>;
   /** Everything up to it has been written, for channels that are in step. Undefined: unknown. */
   #position: string | undefined;
@@ -33,10 +34,11 @@ export class StreamEncoding implements Encoding {
   #reached = Number.POSITIVE_INFINITY;
 
   /** `state`: what the client holds at the start. Undefined: nothing. */
-  constructor(plain: Encoding, ids: StreamIds, epoch: () => string, state: StreamState | undefined) {
+  constructor(plain: Encoding, ids: StreamIds, epoch: () => string, place: IdPlace, state: StreamState | undefined) {
     this.#plain = plain;
     this.#ids = ids;
     this.#epoch = epoch;
+    this.#place = place;
     this.#position = state?.position;
     this.#absent = state?.absent ?? new Set();
     for (const [channel, place] of state?.ahead ?? []) this.#ahead.set(channel, place);
@@ -55,22 +57,8 @@ export class StreamEncoding implements Encoding {
     return this.#plain.entry(entry);
   }
 
-  mark(entry: Entry, endsCommit: boolean): Buffer | undefined {
-    const { channel, lsn, index, xid } = entry;
-    const isAbsent = this.#absent.has(channel);
-    if (isAbsent && (!endsCommit || lsn < this.#reached)) return undefined;
-    if (!isAbsent) this.#reached = lsn;
-    if (endsCommit) {
-      this.#completeTo(formatPosition(this.#epoch(), lsn, xid === 0 ? index : COMMIT_END_INDEX));
-    } else {
-      if (isUnfinished(entry) && !isMessage(textOf(entry.payload))) this.#open.add(channel);
-      else if (!isUnfinished(entry)) this.#open.delete(channel);
-      // Without the parts before it, the client could not apply the last one.
-      if (this.#position === undefined || this.#open.has(channel)) return undefined;
-      this.#ahead.set(channel, { lsn, index });
-      if (this.#ahead.size > AHEAD_MAX) return undefined;
-    }
-    return idLine(this.#id());
+  tail(entry: Entry, endsCommit: boolean): Buffer {
+    return this.#pass(entry, endsCommit) ? idTail(this.#id(), this.#place) : BLANK_LINE;
   }
 
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer> {
@@ -89,7 +77,26 @@ export class StreamEncoding implements Encoding {
       this.#completeTo(frame.position);
       this.#reached = lsn;
     }
-    return this.#position === undefined ? Buffer.alloc(0) : idOnly(this.#id());
+    return this.#position === undefined ? Buffer.alloc(0) : idOnly(this.#id(), this.#place);
+  }
+
+  /** The client receives an entry. Returns whether an id says that it holds the entry. */
+  #pass(entry: Entry, endsCommit: boolean): boolean {
+    const { channel, lsn, index, xid } = entry;
+    const isAbsent = this.#absent.has(channel);
+    if (isAbsent && (!endsCommit || lsn < this.#reached)) return false;
+    if (!isAbsent) this.#reached = lsn;
+    if (endsCommit) {
+      this.#completeTo(formatPosition(this.#epoch(), lsn, xid === 0 ? index : COMMIT_END_INDEX));
+    } else {
+      if (isUnfinished(entry) && !isMessage(textOf(entry.payload))) this.#open.add(channel);
+      else if (!isUnfinished(entry)) this.#open.delete(channel);
+      // Without the parts before it, the client could not apply the last one.
+      if (this.#position === undefined || this.#open.has(channel)) return false;
+      this.#ahead.set(channel, { lsn, index });
+      if (this.#ahead.size > AHEAD_MAX) return false;
+    }
+    return true;
   }
 
   #completeTo(position: string): void {

@@ -28,7 +28,7 @@ import type { Fanout, Feed, FeedObserver } from '../../fanout/fanout.ts';
 import { HEARTBEAT_SECONDS, type ServerFrame } from '../../protocol.ts';
 import type { Client, ClientState } from '../clients.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
-import { COMMENT, type EventEncodings, type Events, eventOf, idLine, idOnly, retryAfter } from './encoding.ts';
+import { COMMENT, type EventEncodings, type Events, eventOf, idOnly, retryAfter } from './encoding.ts';
 import type { StreamQuery } from './query.ts';
 import { StreamEncoding } from './stream-encoding.ts';
 import { resumptionOf, StreamIds, type StreamState } from './stream-id.ts';
@@ -92,12 +92,12 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#services = services;
     this.#query = query;
     const { events, fanout } = services;
-    const { channels, since, old } = query;
+    const { channels, since, old, ids: place } = query;
     this.#events = old ? events.withOldValues : events.usual;
     const ids = new StreamIds(channels);
     this.#held = since === undefined ? undefined : ids.read(since);
     if (channels.length > 1)
-      this.#several = new StreamEncoding(this.#events.plain, ids, () => fanout.epoch ?? '', this.#held);
+      this.#several = new StreamEncoding(this.#events.plain, ids, () => fanout.epoch ?? '', place, this.#held);
     this.#feed = fanout.attach(response, this.#events.plain, this);
     this.#session = new Session(this.#feed, services, this, address);
   }
@@ -190,7 +190,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     if (this.#isClosing) return;
     switch (frame.type) {
       case 'subscribed':
-        this.#onSubscribed(frame.channel, frame.position);
+        this.#onSubscribed(frame.channel);
         break;
       case 'reset':
         this.#outOfStep(frame.channel);
@@ -225,15 +225,14 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#feed.heartbeat();
   }
 
-  #onSubscribed(channel: string, position: string): void {
+  #onSubscribed(channel: string): void {
     this.#joining.delete(channel);
     this.#attempts = 0;
-    // A channel alone is in step at once. The id becomes part of the event that is to be sent.
+    // A channel alone is in step at once: the frame that is to be sent has an id.
     if (this.#query.channels.length > 1) return;
     this.#resuming.delete(channel);
     this.#inStep.add(channel);
     this.#chooseEncoding();
-    this.#feed.sendRaw(idLine(position));
   }
 
   #outOfStep(channel: string): void {
@@ -274,7 +273,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
   #chooseEncoding(): void {
     const { plain, withIds } = this.#events;
     this.#several?.leaveOut(new Set(this.#query.channels.filter((channel) => !this.#inStep.has(channel))));
-    this.#feed.setEncoding(this.#inStep.size === 0 ? plain : (this.#several ?? withIds));
+    this.#feed.setEncoding(this.#inStep.size === 0 ? plain : (this.#several ?? withIds[this.#query.ids]));
   }
 
   #join(channel: string): void {
@@ -303,7 +302,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     const endings = new Set(this.#ended.values());
     if (endings.has('expired')) this.#finish(retryAfter(this.#between(RETRY_MS)));
     else if (endings.has('later')) this.#finish(retryAfter(this.#between(LATER_MS)));
-    else this.#finish(idOnly(FINISHED));
+    else this.#finish(idOnly(FINISHED, this.#query.ids));
   }
 
   #finish(last: Buffer): void {
