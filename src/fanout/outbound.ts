@@ -14,7 +14,7 @@ export const SMALL_SLICE_BYTES = 64 * 1024 - 1;
  * After this many bytes in slices, a TLS socket gets large ones. By then its small slices have cost
  * as much processor time as the larger buffer will.
  */
-export const SMALL_SLICES_BYTES = 4 * 1024 ** 2;
+export const SMALL_SLICES_BYTES = 3 * 1024 ** 2;
 /**
  * Minimum bytes of a slice. A slice is halved until it is at most what a socket may hold, counting
  * at least SOCKETS_MIN sockets, or reaches this minimum.
