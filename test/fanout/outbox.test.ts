@@ -109,7 +109,7 @@ test('a new TLS socket catches up in small segments, one written and one waiting
     rig.end();
   };
   feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
-  for (let xid = 1; xid <= 3_000; xid++) commit(xid);
+  for (let xid = 1; xid <= 2_000; xid++) commit(xid);
   rig.hub.flush();
   let waiting = 0;
   while (socket.writableLength > 0) {
