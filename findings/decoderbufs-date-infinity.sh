@@ -9,14 +9,10 @@
 # the two infinities are in the wrong order. A way around: type timestamp, or a check that forbids infinite dates.
 set -euo pipefail
 . "$(dirname "$0")/support/folder.sh"
-apt-get -qq download postgresql-15-decoderbufs=2.1.2-1 libprotobuf-c1=1.4.1-1+b1 2>/dev/null ||
-  { echo "needs Debian 12's apt-get"; exit 2; }
-for package in *.deb; do dpkg -x "$package" plugin; done
 install_packages pg@8.23.1
 . "$support/postgres.sh"
-LD_LIBRARY_PATH=$(dirname "$PWD"/plugin/usr/lib/*/libprotobuf-c.so.1)
-export LD_LIBRARY_PATH
-start_postgres 15.18.0-beta.17 -c dynamic_library_path="\$libdir:$PWD/plugin/usr/lib/postgresql/15/lib"
+. "$support/plugin.sh"
+start_postgres_with_plugin postgresql-15-decoderbufs=2.1.2-1 libprotobuf-c1=1.4.1-1+b1
 cat >look.cjs <<'JS'
 const { Client } = require('pg');
 

@@ -9,11 +9,10 @@
 # `include-default` off and read the defaults from the catalog.
 set -euo pipefail
 . "$(dirname "$0")/support/folder.sh"
-apt-get -qq download postgresql-15-wal2json=2.5-1+b1 2>/dev/null || { echo "needs Debian 12's apt-get"; exit 2; }
-dpkg -x postgresql-15-wal2json_*.deb plugin
 install_packages pg@8.23.1
 . "$support/postgres.sh"
-start_postgres 15.18.0-beta.17 -c dynamic_library_path="\$libdir:$PWD/plugin/usr/lib/postgresql/15/lib"
+. "$support/plugin.sh"
+start_postgres_with_plugin postgresql-15-wal2json=2.5-1+b1
 cat >look.cjs <<'JS'
 const { Client } = require('pg');
 

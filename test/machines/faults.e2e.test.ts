@@ -56,7 +56,7 @@ test.each([1, 2])('a commit is given up that Postgres cannot decode to its end; 
   await start(machines, { SNO_UNDECODABLE_SECONDS: '1' });
   await here.query('alter publication sno add table filtered where (10 / id > 0)');
   const client = await here.client('notes');
-  // So many rows arrive first that the stream counts as started.
+  // The stream counts as started by the time the failing row is reached: many rows arrive first.
   await here.query('insert into notes select i from generate_series(1, 200000) i; insert into filtered values (0)');
   await client.wait('the reset', 0, ({ type, reason }) => type === 'reset' && reason === 'slot_lost');
   await until(async () => (await client.subscribe('notes')).type === 'subscribed', 'it is subscribed');
