@@ -194,12 +194,10 @@ export class SharedSnapshot implements RowSink {
     const { name } = this.channel;
     for (const recipient of [...this.#recipients])
       if (recipient.isBlocked) this.#remove(recipient, behind(recipient));
-      else this.#failOne(recipient, new SnoError('try_again', `reading the rows of ${name} took too long`));
-  }
-
-  #failOne(recipient: Recipient, error: SnoError): void {
-    recipient.fail(error);
-    this.#remove(recipient, 'left');
+      else {
+        recipient.fail(new SnoError('try_again', `reading the rows of ${name} took too long`));
+        this.left(recipient);
+      }
   }
 
   /**
@@ -301,9 +299,9 @@ export class SharedSnapshot implements RowSink {
   }
 }
 
-/** Returns the outcome of a recipient that is left behind. */
-function behind({ isBlocked, next, sink }: Recipient): Outcome {
-  return isBlocked && next === 0 && !sink.waitsForAccess ? 'later' : 'lagging';
+/** Returns the outcome of a blocked recipient that is left behind. */
+function behind({ next, sink }: Recipient): Outcome {
+  return next === 0 && !sink.waitsForAccess ? 'later' : 'lagging';
 }
 
 /** Counts forms that lie in the same memory once. */
